@@ -1,0 +1,205 @@
+"""Kernel memory: what the CPUs of the emulated guest share, as naturally aligned 64-bit words.
+
+Every CPU of the guest is a process, and what Linux shares between CPUs as words is shared here as words of one
+mapped segment. A structure is declared like a C struct; each field says who may write it, because no store here is
+atomic with the load before it: either one CPU owns the word, or the holder of a lock does.
+
+Readers need no lock: an aligned 64-bit store through ``memoryview.cast("Q")`` is never seen half done. That is what
+lets /proc and /sys be rendered by a process that stops nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, Generic, TypeVar, overload
+
+
+class Word:
+    """One unsigned 64-bit word of a :class:`Struct`. ``writer`` names the CPU or the lock that may store to it."""
+
+    __slots__ = ("name", "offset", "writer")
+    words = 1
+
+    def __init__(self, writer: str) -> None:
+        self.writer = writer
+        self.name = ""
+        self.offset = 0
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, at: None, owner: type) -> Word: ...
+    @overload
+    def __get__(self, at: Struct, owner: type) -> int: ...
+    def __get__(self, at: Struct | None, owner: type) -> Word | int:
+        if at is None:
+            return self
+        value: int = at.memory[at.base + self.offset]
+        return value
+
+    def __set__(self, at: Struct, value: int) -> None:
+        at.memory[at.base + self.offset] = value
+
+
+class Text:
+    """A NUL-terminated byte string of at most ``size - 1`` bytes, ``size`` a multiple of 8; longer text is cut."""
+
+    __slots__ = ("name", "offset", "size", "words", "writer")
+
+    def __init__(self, size: int, writer: str) -> None:
+        self.size = size
+        self.words = size // 8
+        self.writer = writer
+        self.name = ""
+        self.offset = 0
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, at: None, owner: type) -> Text: ...
+    @overload
+    def __get__(self, at: Struct, owner: type) -> str: ...
+    def __get__(self, at: Struct | None, owner: type) -> Text | str:
+        if at is None:
+            return self
+        start = at.base + self.offset
+        return at.memory[start : start + self.words].tobytes().split(b"\0", 1)[0].decode()
+
+    def __set__(self, at: Struct, value: str) -> None:
+        raw = value.encode()[: self.size - 1].ljust(self.size, b"\0")
+        start = at.base + self.offset
+        at.memory[start : start + self.words] = memoryview(raw).cast("Q")
+
+
+class Bytes:
+    """A fixed number of raw bytes, ``size`` a multiple of 8."""
+
+    __slots__ = ("name", "offset", "size", "words", "writer")
+
+    def __init__(self, size: int, writer: str) -> None:
+        self.size = size
+        self.words = size // 8
+        self.writer = writer
+        self.name = ""
+        self.offset = 0
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, at: None, owner: type) -> Bytes: ...
+    @overload
+    def __get__(self, at: Struct, owner: type) -> bytes: ...
+    def __get__(self, at: Struct | None, owner: type) -> Bytes | bytes:
+        if at is None:
+            return self
+        start = at.base + self.offset
+        return at.memory[start : start + self.words].tobytes()
+
+    def __set__(self, at: Struct, value: bytes) -> None:
+        start = at.base + self.offset
+        at.memory[start : start + self.words] = memoryview(value.ljust(self.size, b"\0")).cast("Q")
+
+
+class Array:
+    """``count`` words in a row, one per CPU as a rule; used as ``struct.array(field)[i]`` or by absolute index."""
+
+    __slots__ = ("name", "offset", "words", "writer")
+
+    def __init__(self, count: int, writer: str) -> None:
+        self.words = count
+        self.writer = writer
+        self.name = ""
+        self.offset = 0
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, at: None, owner: type) -> Array: ...
+    @overload
+    def __get__(self, at: Struct, owner: type) -> memoryview: ...
+    def __get__(self, at: Struct | None, owner: type) -> Array | memoryview:
+        if at is None:
+            return self
+        start = at.base + self.offset
+        return at.memory[start : start + self.words]
+
+
+Field = Word | Text | Bytes | Array
+
+
+class Struct:
+    """A view on one structure in kernel memory. Holds no state of its own: two views of one place are equal in all."""
+
+    __slots__ = ("base", "memory")
+    fields: ClassVar[dict[str, Field]] = {}
+    size: ClassVar[int] = 0
+    """Words."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.fields = dict(cls.fields)
+        offset = cls.size
+        for name, field in vars(cls).items():
+            if isinstance(field, Word | Text | Bytes | Array):
+                field.offset = offset
+                offset += field.words
+                cls.fields[name] = field
+        cls.size = offset
+
+    def __init__(self, memory: memoryview, base: int) -> None:
+        self.memory = memory
+        self.base = base
+
+
+S = TypeVar("S", bound=Struct)
+
+
+class Table(Generic[S]):
+    """An array of structures in kernel memory."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, struct: type[S], memory: memoryview, base: int, count: int) -> None:
+        self._items = [struct(memory, base + i * struct.size) for i in range(count)]
+
+    def __getitem__(self, index: int) -> S:
+        return self._items[index]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[S]:
+        return iter(self._items)
+
+
+class KernelMemory:
+    """The segment, and where each table lies in it.
+
+    Tables are placed one after the other in the order of the calls, so every process that builds the same kernel for
+    the same number of CPUs finds them at the same place; nothing is looked up by name across processes.
+    """
+
+    def __init__(self, words: memoryview) -> None:
+        self.words = words
+        self._next = 0
+
+    def table(self, struct: type[S], count: int) -> Table[S]:
+        """Place ``count`` structures. Raises ``MemoryError`` if the segment is too small."""
+        base = self._next
+        self._next += struct.size * count
+        if self._next > len(self.words):
+            raise MemoryError(f"kernel memory is full: {struct.__name__} x {count} needs {self._next} words")
+        return Table(struct, self.words, base, count)
+
+    def one(self, struct: type[S]) -> S:
+        """Place a single structure."""
+        return self.table(struct, 1)[0]
+
+    @property
+    def used(self) -> int:
+        """Words placed so far."""
+        return self._next
