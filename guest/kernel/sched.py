@@ -1,0 +1,87 @@
+"""Process context: tasks are coroutines over our own few awaitables, so that a simulation can drive them too.
+
+One scheduler per CPU. A task runs until it parks; whoever makes its condition true wakes it. No asyncio here: the shell
+calls ``run_one`` while there is something to run.
+"""
+
+from __future__ import annotations
+
+import types
+from collections import deque
+from collections.abc import Coroutine, Generator
+from typing import Any
+
+from guest.kernel.locks import Held
+
+
+@types.coroutine
+def park() -> Generator[None, None, None]:
+    """Suspend the current task until somebody wakes it. Wake-ups may be spurious: check the condition again."""
+    yield
+
+
+class Task:
+    """One thread of the guest kernel on one CPU. ``failure`` is what ended it, if anything did."""
+
+    __slots__ = ("_coroutine", "_queued", "_scheduler", "failure", "finished", "name")
+
+    def __init__(self, scheduler: Scheduler, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
+        self._scheduler = scheduler
+        self._coroutine = coroutine
+        self._queued = False
+        self.name = name
+        self.finished = False
+        self.failure: BaseException | None = None
+
+    def wake(self) -> None:
+        """Put the task on the run queue, once."""
+        if not self._queued and not self.finished:
+            self._queued = True
+            self._scheduler.ready.append(self)
+
+    def step(self) -> None:
+        self._queued = False
+        try:
+            self._coroutine.send(None)
+        except StopIteration:
+            self.finished = True
+        except Exception as error:
+            self.finished = True
+            self.failure = error
+            self._scheduler.failed(self, error)
+
+
+class Scheduler:
+    """The run queue of one CPU."""
+
+    __slots__ = ("_held", "current", "ready")
+
+    def __init__(self, held: Held) -> None:
+        self.ready: deque[Task] = deque()
+        self.current: Task | None = None
+        self._held = held
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> Task:
+        """Start a task; it first runs when the CPU comes round to it."""
+        task = Task(self, coroutine, name)
+        task.wake()
+        return task
+
+    def run_one(self) -> None:
+        """Run the next ready task until it parks."""
+        task = self.ready.popleft()
+        self.current = task
+        task.step()
+        self.current = None
+        assert not self._held.count, f"{task.name} parked while holding a spin lock"
+
+    def failed(self, task: Task, error: Exception) -> None:
+        """A task ended by an exception is a bug of the kernel that runs it: nothing may go on as if it had not."""
+        raise RuntimeError(f"kernel task {task.name} failed: {error!r}") from error
+
+    async def pause(self) -> None:
+        """``cond_resched()``: let the other tasks and the interrupts of this CPU run."""
+        task = self.current
+        assert task is not None, "only a task can pause"
+        task.wake()
+        await park()

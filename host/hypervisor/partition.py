@@ -1,0 +1,296 @@
+"""The hypervisor of one partition: hypercalls, ports and connections, message queues, event flags, delivery fences.
+
+Hardware makes an event flag visible before anything that is said later; two sockets do not. So a signal counts as
+delivered when its port says so, and a message that promises "no more interrupts at that VP" is withheld until every
+earlier signal there has been delivered (``post(..., after=...)``). Towards its own VP a message is never withheld: one
+socket is first in, first out, and waiting there would stop the caller for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from host.hypervisor.vp import QueuedMessage, VirtualProcessor
+from protocol.errors import PeerError
+from protocol.ids import PAGE_SIZE, ConnectionId, Sint, VpIndex
+from protocol.port.envelope import IPI, EnvelopeError, ToHost, ToPort, read_to_host
+from protocol.ram import Ram
+from protocol.wire.hypercall import (
+    POST_MESSAGE_SIZE,
+    Code,
+    Control,
+    PostMessageInput,
+    SignalEventInput,
+    Status,
+)
+from protocol.wire.synic import EVENT_FLAGS, SINT_COUNT, Register, SynicMessage
+
+VMBUS_MESSAGE = 1
+"""The type of a SynIC message that carries a VMBus control message."""
+
+Journal = Callable[..., None]
+
+
+@dataclass(slots=True)
+class HypervisorOptions:
+    """Named behaviours of the host. The defaults are what hardware does."""
+
+    delivery_fences: bool = True
+    """Withhold promises until earlier signals are delivered. Off, ZeroMQ's two sockets overtake each other."""
+    suppress_signals: frozenset[int] = frozenset()
+    """Fault: event flags that are dropped on the way to the VP (a lost interrupt)."""
+    post_statuses: list[Status] = field(default_factory=list)
+    """Fault: statuses that the next HvPostMessage calls get instead of being carried out."""
+
+
+class Partition:
+    """The hypervisor as the VMBus server sees it, and as the VP ports do.
+
+    ``transmit(vp, data)`` hands an envelope to the transport. The shell calls ``receive`` for each envelope and
+    ``flush`` at the end of its turn, so that signals of one turn go as one envelope.
+    """
+
+    def __init__(
+        self,
+        vps: int,
+        ram: Ram,
+        transmit: Callable[[VpIndex, bytes], None],
+        options: HypervisorOptions | None = None,
+        journal: Journal | None = None,
+        complain: Callable[[PeerError], None] = lambda error: None,
+    ) -> None:
+        self.ram = ram
+        self.options = options or HypervisorOptions()
+        self.on_crash: Callable[[VpIndex, str], None] = lambda vp, text: None
+        self.on_hello: Callable[[VpIndex], None] = lambda vp: None
+        self.on_reset: Callable[[], None] = lambda: None
+        self._journal = journal
+        self._complain = complain
+        self.processors = [
+            VirtualProcessor(VpIndex(n), lambda data, vp=VpIndex(n): transmit(vp, data))  # type: ignore[misc]
+            for n in range(vps)
+        ]
+        self._dirty: dict[VirtualProcessor, None] = {}
+        self._withheld: dict[tuple[VpIndex, int], None] = {}
+        self._messages: dict[int, Callable[[VpIndex, bytes], None]] = {}
+        self._events: dict[int, Callable[[], None]] = {}
+
+    # --- what the VMBus server asks -------------------------------------------------------------------------------
+
+    @property
+    def vps(self) -> frozenset[VpIndex]:
+        return frozenset(processor.index for processor in self.processors)
+
+    def listen_messages(self, connection: ConnectionId, handler: Callable[[VpIndex, bytes], None]) -> None:
+        self._messages[connection] = handler
+
+    def close_messages(self, connection: ConnectionId) -> None:
+        self._messages.pop(connection, None)
+
+    def listen_events(self, connection: ConnectionId, handler: Callable[[], None]) -> None:
+        self._events[connection] = handler
+
+    def close_events(self, connection: ConnectionId) -> None:
+        self._events.pop(connection, None)
+
+    def post(self, vp: VpIndex, sint: Sint, payload: bytes, after: frozenset[VpIndex] = frozenset()) -> None:
+        processor = self.processors[vp]
+        waits: dict[VpIndex, int] = {}
+        if self.options.delivery_fences:
+            for other in sorted(after - {vp}):
+                mark = self.processors[other].fence()
+                if mark is not None:
+                    waits[other] = mark
+        message = SynicMessage(VMBUS_MESSAGE, 0, 0, payload).encode()
+        processor.queues[sint].append(QueuedMessage(message, waits))
+        processor.counts.messages_posted += 1
+        self._pump(processor, sint)
+
+    def signal(self, vp: VpIndex, sint: Sint, flag: int) -> bool:
+        processor = self.processors[vp]
+        counts = processor.counts
+        counts.signals_raised += 1
+        if not processor.takes_signals(sint):
+            counts.signals_refused += 1
+            return False
+        if flag in self.options.suppress_signals:
+            return True
+        if not processor.add_signal(sint << 16 | flag):
+            counts.signals_coalesced += 1
+        else:
+            self._dirty[processor] = None
+        return True
+
+    def flush_queue(self, vp: VpIndex, sint: Sint) -> None:
+        self.processors[vp].queues[sint].clear()
+
+    # --- what the VP ports say ------------------------------------------------------------------------------------
+
+    def receive(self, vp: VpIndex, data: bytes) -> None:
+        """Take one envelope of the port of ``vp``. Raises ``EnvelopeError``: a transport that loses is no transport."""
+        parts = read_to_host(data)
+        processor = self.processors[vp]
+        number, delivered, kind = parts[:3]
+        processor.received.check(number)
+        if not processor.delivered <= delivered <= processor.sent:
+            raise EnvelopeError(f"VP {vp} claims to have received envelope {delivered} of {processor.sent}")
+        if delivered > processor.delivered:
+            processor.acknowledge(delivered)
+            if processor.signals:
+                self._dirty[processor] = None
+            for waiting_vp, sint in list(self._withheld):
+                self._pump(self.processors[waiting_vp], sint)
+        if kind == ToHost.CAST:
+            self._hypercall(processor, parts[3], parts[4], parts[5])
+        elif kind == ToHost.HYPERCALL:
+            status, then = self._hypercall(processor, parts[3], parts[4], parts[5])
+            processor.send(ToPort.ANSWER, status)
+            if then is not None:
+                then()
+        elif kind == ToHost.TAKEN:
+            sint = parts[3]
+            if not (0 <= sint < SINT_COUNT and processor.untaken[sint]):
+                raise EnvelopeError(f"VP {vp} took a message of SINT {sint} that it never had")
+            processor.untaken[sint] = False
+            self._pump(processor, sint)
+        elif kind == ToHost.REGISTER:
+            self._write_register(processor, parts[3], parts[4])
+        elif kind == ToHost.HELLO:
+            processor.present = True
+            self.on_hello(vp)
+        elif kind == ToHost.CRASH:
+            self.on_crash(vp, parts[3])
+        elif kind == ToHost.RESET:
+            for each in self.processors:
+                each.reset()
+            self.on_reset()
+            processor.send(ToPort.ANSWER, Status.SUCCESS)
+
+    def flush(self) -> None:
+        """The end of the host's turn: send what the windows allow; the rest goes when they open."""
+        if not self._dirty:
+            return
+        for processor in list(self._dirty):
+            if processor.may_send_signals:
+                if self._journal:
+                    self._journal("signals", processor.index, list(processor.signals))
+                processor.send(ToPort.SIGNALS)
+        self._dirty.clear()
+
+    def _pump(self, processor: VirtualProcessor, sint: int) -> None:
+        """Send the head of a queue if the port can take it; a port holds one message that the slot has not taken."""
+        queue = processor.queues[sint]
+        key = (processor.index, sint)
+        while queue and not processor.untaken[sint]:
+            head = queue[0]
+            if any(self.processors[vp].delivered < mark for vp, mark in head.waits.items()):
+                self._withheld[key] = None
+                return
+            queue.popleft()
+            if not processor.takes_messages(sint):
+                processor.counts.messages_refused += 1
+                self._complain(PeerError(f"VP {processor.index} cannot take a message: its SynIC is off"))
+                continue
+            processor.untaken[sint] = True
+            processor.counts.messages_sent += 1
+            if self._journal:
+                self._journal("message", processor.index, sint, head.message[16 : 16 + head.message[4]])
+            processor.send(ToPort.MESSAGE, sint, head.message)
+        self._withheld.pop(key, None)
+
+    def _write_register(self, processor: VirtualProcessor, register: int, value: int) -> None:
+        """Shadow a SynIC register. Signals still in the set travel with the answer, so none is lost to a late one."""
+        status = Status.SUCCESS
+        if register not in processor.registers or (
+            register in (Register.SIEFP, Register.SIMP) and value & 1 and value // PAGE_SIZE >= self.ram.pages
+        ):
+            status = Status.INVALID_PARAMETER
+        else:
+            processor.registers[register] = value
+        if self._journal:
+            self._journal("register", processor.index, register, value, int(status))
+        processor.send(ToPort.ANSWER, status)
+
+    # --- hypercalls -------------------------------------------------------------------------------------------------
+
+    def _hypercall(
+        self, processor: VirtualProcessor, control: int, rdx: int, r8: int
+    ) -> tuple[int, Callable[[], None] | None]:
+        """Carry out a hypercall: its status, and what is to happen after the caller has it."""
+        word = Control.decode(control)
+        if word.reserved or word.rep_count or word.rep_start:
+            return Status.INVALID_HYPERCALL_INPUT, None
+        if word.code == Code.SIGNAL_EVENT and word.fast:
+            return self._signal_event(processor, rdx), None
+        if word.code == Code.POST_MESSAGE and not word.fast:
+            return self._post_message(processor, rdx)
+        if word.code == Code.SEND_IPI and word.fast:
+            return self._send_ipi(rdx, r8), None
+        return Status.INVALID_HYPERCALL_CODE, None
+
+    def _post_message(
+        self, processor: VirtualProcessor, gpa: int
+    ) -> tuple[int, Callable[[], None] | None]:
+        if gpa % 8 or gpa % PAGE_SIZE + POST_MESSAGE_SIZE > PAGE_SIZE:
+            return Status.INVALID_ALIGNMENT, None
+        if gpa + POST_MESSAGE_SIZE > self.ram.pages * PAGE_SIZE:
+            return Status.INVALID_PARAMETER, None
+        raw = self.ram.bytes[gpa : gpa + POST_MESSAGE_SIZE].tobytes()
+        status, request = self._check_post(raw)
+        if self._journal:
+            payload = request.payload if request is not None else raw[16:]
+            self._journal("post", processor.index, int(status), payload)
+        if status != Status.SUCCESS or request is None:
+            return status, None
+        handler = self._messages[request.connection_id]
+        return status, lambda: handler(processor.index, request.payload)
+
+    def _check_post(self, raw: bytes) -> tuple[Status, PostMessageInput | None]:
+        try:
+            request = PostMessageInput.decode(raw)
+        except PeerError:
+            return Status.INVALID_PARAMETER, None
+        if request.message_type == 0 or request.message_type & 1 << 31:
+            return Status.INVALID_PARAMETER, None
+        if self.options.post_statuses:
+            return self.options.post_statuses.pop(0), request
+        if request.connection_id in self._events:
+            return Status.INVALID_PORT_ID, request
+        if request.connection_id not in self._messages:
+            return Status.INVALID_CONNECTION_ID, request
+        return Status.SUCCESS, request
+
+    def _signal_event(self, processor: VirtualProcessor, rdx: int) -> int:
+        request = SignalEventInput.decode(rdx)
+        handler = self._events.get(request.connection_id)
+        if request.flag >= EVENT_FLAGS:
+            status = Status.INVALID_PARAMETER
+        elif handler is None:
+            in_messages = request.connection_id in self._messages
+            status = Status.INVALID_PORT_ID if in_messages else Status.INVALID_CONNECTION_ID
+        elif request.flag:
+            status = Status.INVALID_PORT_ID
+        else:
+            status = Status.SUCCESS
+        if self._journal:
+            self._journal("doorbell", processor.index, int(status), request.connection_id)
+        if status == Status.SUCCESS and handler is not None:
+            handler()
+        return status
+
+    def _send_ipi(self, rdx: int, r8: int) -> int:
+        """HvCallSendSyntheticClusterIpi, fast form: vector in the low 32 bits, VTL above, VP mask in r8."""
+        vector = rdx & 0xFFFFFFFF
+        if not 16 <= vector <= 255 or r8 >> len(self.processors):
+            return Status.INVALID_PARAMETER
+        while r8:
+            low = r8 & -r8
+            r8 ^= low
+            target = self.processors[low.bit_length() - 1]
+            target.counts.ipis_raised += 1
+            if not target.add_signal(IPI | vector):
+                target.counts.ipis_coalesced += 1
+            else:
+                self._dirty[target] = None
+        return Status.SUCCESS
