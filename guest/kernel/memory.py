@@ -176,16 +176,30 @@ class Table(Generic[S]):
         return iter(self._items)
 
 
+class Symbol(Struct):
+    """Where a table lies: the kallsyms of the segment. Every CPU stores the same words when it builds its kernel."""
+
+    name = Text(48, "every CPU, the same value")
+    base = Word("every CPU, the same value")
+    count = Word("every CPU, the same value")
+
+
+SYMBOLS = 256
+
+
 class KernelMemory:
     """The segment, and where each table lies in it.
 
     Tables are placed one after the other in the order of the calls, so every process that builds the same kernel for
-    the same number of CPUs finds them at the same place; nothing is looked up by name across processes.
+    the same number of CPUs finds them at the same place. The symbol table at the start lets a process that builds no
+    kernel find them by the name of their structure.
     """
 
     def __init__(self, words: memoryview) -> None:
         self.words = words
-        self._next = 0
+        self._symbols = Table(Symbol, words, 0, SYMBOLS)
+        self._placed = 0
+        self._next = Symbol.size * SYMBOLS
 
     def table(self, struct: type[S], count: int) -> Table[S]:
         """Place ``count`` structures. Raises ``MemoryError`` if the segment is too small."""
@@ -193,11 +207,21 @@ class KernelMemory:
         self._next += struct.size * count
         if self._next > len(self.words):
             raise MemoryError(f"kernel memory is full: {struct.__name__} x {count} needs {self._next} words")
+        symbol = self._symbols[self._placed]
+        self._placed += 1
+        symbol.name, symbol.base, symbol.count = struct.__name__, base, count
         return Table(struct, self.words, base, count)
 
     def one(self, struct: type[S]) -> S:
         """Place a single structure."""
         return self.table(struct, 1)[0]
+
+    def find(self, struct: type[S]) -> Table[S]:
+        """The first table of ``struct`` that a kernel has placed here. Raises ``LookupError`` if there is none yet."""
+        for symbol in self._symbols:
+            if symbol.count and symbol.name == struct.__name__:
+                return Table(struct, self.words, symbol.base, symbol.count)
+        raise LookupError(f"no kernel has placed {struct.__name__} here")
 
     @property
     def used(self) -> int:
