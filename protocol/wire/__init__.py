@@ -1,0 +1,1 @@
+"""Byte layouts of everything that crosses the VMBus: control messages, SynIC, hypercalls, GPADLs, device bodies."""

@@ -1,0 +1,102 @@
+"""All 29 control messages, and how they become bytes."""
+
+from protocol.wire.channels import (
+    NO_INTERRUPTS,
+    REDIRECT_INTERRUPT,
+    CloseChannel,
+    CloseReservedChannel,
+    CloseReservedResponse,
+    ModifyChannel,
+    ModifyChannelResponse,
+    OpenChannel,
+    OpenChannelResult,
+    OpenReservedChannel,
+)
+from protocol.wire.connection import (
+    ConnectionState,
+    InitiateContact,
+    ModifyConnection,
+    ModifyConnectionResponse,
+    Pause,
+    PauseResponse,
+    Resume,
+    Unload,
+    UnloadResponse,
+    VersionResponse,
+)
+from protocol.wire.control import (
+    HEADER_SIZE,
+    REGISTRY,
+    ControlMessage,
+    UnknownMessage,
+    decode,
+    encode,
+    may_send,
+)
+from protocol.wire.gpadl_messages import GpadlBody, GpadlCreated, GpadlHeader, GpadlTeardown, GpadlTorndown
+from protocol.wire.hvsock import TlConnectRequest, TlConnectResult
+from protocol.wire.layout import DoesNotFit, ShortMessage
+from protocol.wire.ntstatus import NtStatus
+from protocol.wire.offers import (
+    INVALID_RELID,
+    NO_MONITOR,
+    USER_DEFINED_BYTES,
+    AllOffersDelivered,
+    ChannelFlags,
+    OfferChannel,
+    RelidReleased,
+    RequestOffers,
+    RescindChannelOffer,
+)
+
+Message = ControlMessage
+
+__all__ = [
+    "HEADER_SIZE",
+    "INVALID_RELID",
+    "NO_INTERRUPTS",
+    "NO_MONITOR",
+    "REDIRECT_INTERRUPT",
+    "REGISTRY",
+    "USER_DEFINED_BYTES",
+    "AllOffersDelivered",
+    "ChannelFlags",
+    "CloseChannel",
+    "CloseReservedChannel",
+    "CloseReservedResponse",
+    "ConnectionState",
+    "ControlMessage",
+    "DoesNotFit",
+    "GpadlBody",
+    "GpadlCreated",
+    "GpadlHeader",
+    "GpadlTeardown",
+    "GpadlTorndown",
+    "InitiateContact",
+    "Message",
+    "ModifyChannel",
+    "ModifyChannelResponse",
+    "ModifyConnection",
+    "ModifyConnectionResponse",
+    "NtStatus",
+    "OfferChannel",
+    "OpenChannel",
+    "OpenChannelResult",
+    "OpenReservedChannel",
+    "Pause",
+    "PauseResponse",
+    "RelidReleased",
+    "RequestOffers",
+    "RescindChannelOffer",
+    "Resume",
+    "ShortMessage",
+    "TlConnectRequest",
+    "TlConnectResult",
+    "UnknownMessage",
+    "Unload",
+    "UnloadResponse",
+    "VersionResponse",
+    "decode",
+    "encode",
+    "may_send",
+]
