@@ -1,4 +1,22 @@
-"""The two families of errors: the peer broke the protocol, or the operator made a mistake."""
+"""The two families of errors, the peer broke the protocol or the operator made a mistake, and what they exit with."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the commands return; the table in README.md."""
+
+    SUCCESS = 0
+    CHECK_FAILED = 1  # a verification of the run is red
+    OPERATOR = 2  # wrong arguments, an image that does not exist
+    PROCESS_DIED = 3  # a worker or the host ended without being asked
+    SUPERVISOR_DIED = 4
+    PEER = 5  # somebody broke the protocol on the socket
+    STRANDED = 6  # a lost interrupt: a channel has data and nobody will look
+    DEVICE = 7  # a device of the host failed, as a disk image that shrinks
+    BUG = 70  # an exception that nobody expected
+    INTERRUPTED = 130  # Ctrl-C
+    TERMINATED = 143  # SIGTERM
 
 
 class PeerError(Exception):
@@ -6,9 +24,6 @@ class PeerError(Exception):
 
 
 class OperatorError(Exception):
-    """A mistake of the person at the keyboard or of a driver's author: one line that says what to do.
+    """A mistake of the person at the keyboard or of a driver's author: one line that says what to do."""
 
-    ``exit_code`` is what the command line returns for it (the table is in README.md).
-    """
-
-    exit_code = 2
+    exit_code = ExitCode.OPERATOR

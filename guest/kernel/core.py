@@ -20,11 +20,11 @@ from guest.kernel.tasklet import Tasklet, TaskletWords
 from guest.kernel.wait import Completion, CompletionWords, Mutex, MutexWords, WaitQueue, WaitWords
 from protocol.ids import Cpu, VpIndex
 from protocol.port.vp_port import VpPort
-from protocol.wire.hypercall import Code, Control
+from protocol.wire.hypercall import Code, ControlWord
+from protocol.wire.synic import HYPERV_STIMER0_VECTOR
 
 CALL_FUNCTION_SINGLE_VECTOR = 0xFB
 RESCHEDULE_VECTOR = 0xFD
-HYPERV_STIMER0_VECTOR = 0xED
 
 Point = Callable[[str], None]
 
@@ -206,7 +206,7 @@ class Core:
 
     def _send_ipi(self, cpu: Cpu, vector: int) -> None:
         """HvCallSendSyntheticClusterIpi. In this VM the VP index of a CPU equals its number (``hv_vp_index``)."""
-        self.port.cast(Control(Code.SEND_IPI, fast=True).encode(), vector, 1 << VpIndex(cpu))
+        self.port.cast(ControlWord(Code.SEND_IPI, fast=True).encode(), vector, 1 << VpIndex(cpu))
 
     # --- primitives on shared words ---------------------------------------------------------------------------------
 

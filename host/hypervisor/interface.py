@@ -28,9 +28,7 @@ class Hypervisor(Protocol):
     def close_events(self, connection: ConnectionId) -> None:
         """Close an event port."""
 
-    def post(
-        self, vp: VpIndex, sint: Sint, payload: bytes, after: frozenset[VpIndex] = frozenset()
-    ) -> None:
+    def post(self, vp: VpIndex, sint: Sint, payload: bytes, after: frozenset[VpIndex] = frozenset()) -> None:
         """Queue a control message for ``(vp, sint)``, first in first out.
 
         The entry, and what is queued behind it, waits until every signal raised so far towards the VPs in ``after``

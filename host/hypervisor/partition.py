@@ -17,17 +17,23 @@ from protocol.ids import PAGE_SIZE, ConnectionId, Sint, VpIndex
 from protocol.port.envelope import IPI, EnvelopeError, ToHost, ToPort, read_to_host
 from protocol.ram import Ram
 from protocol.wire.hypercall import (
-    POST_MESSAGE_SIZE,
+    POST_MESSAGE,
+    BadHypercall,
     Code,
-    Control,
+    ControlWord,
     PostMessageInput,
     SignalEventInput,
     Status,
 )
-from protocol.wire.synic import EVENT_FLAGS, SINT_COUNT, Register, SynicMessage
-
-VMBUS_MESSAGE = 1
-"""The type of a SynIC message that carries a VMBus control message."""
+from protocol.wire.synic import (
+    EVENT_FLAGS,
+    FIRST_VALID_VECTOR,
+    SINT_COUNT,
+    VMBUS_MESSAGE_TYPE,
+    Register,
+    SynicMessage,
+    SynicPage,
+)
 
 Journal = Callable[..., None]
 
@@ -102,7 +108,7 @@ class Partition:
                 mark = self.processors[other].fence()
                 if mark is not None:
                     waits[other] = mark
-        message = SynicMessage(VMBUS_MESSAGE, 0, 0, payload).encode()
+        message = SynicMessage(VMBUS_MESSAGE_TYPE, 0, 0, payload).encode()
         processor.queues[sint].append(QueuedMessage(message, waits))
         processor.counts.messages_posted += 1
         self._pump(processor, sint)
@@ -203,7 +209,7 @@ class Partition:
         """Shadow a SynIC register. Signals still in the set travel with the answer, so none is lost to a late one."""
         status = Status.SUCCESS
         if register not in processor.registers or (
-            register in (Register.SIEFP, Register.SIMP) and value & 1 and value // PAGE_SIZE >= self.ram.pages
+            register in (Register.SIEFP, Register.SIMP) and SynicPage.decode(value).pfn >= self.ram.pages
         ):
             status = Status.INVALID_PARAMETER
         else:
@@ -216,10 +222,13 @@ class Partition:
 
     def _hypercall(
         self, processor: VirtualProcessor, control: int, rdx: int, r8: int
-    ) -> tuple[int, Callable[[], None] | None]:
+    ) -> tuple[Status, Callable[[], None] | None]:
         """Carry out a hypercall: its status, and what is to happen after the caller has it."""
-        word = Control.decode(control)
-        if word.reserved or word.rep_count or word.rep_start:
+        try:
+            word = ControlWord.decode(control)
+        except BadHypercall as refused:
+            return refused.status, None
+        if word.rep_count or word.rep_start or word.variable_header or word.nested:
             return Status.INVALID_HYPERCALL_INPUT, None
         if word.code == Code.SIGNAL_EVENT and word.fast:
             return self._signal_event(processor, rdx), None
@@ -229,14 +238,12 @@ class Partition:
             return self._send_ipi(rdx, r8), None
         return Status.INVALID_HYPERCALL_CODE, None
 
-    def _post_message(
-        self, processor: VirtualProcessor, gpa: int
-    ) -> tuple[int, Callable[[], None] | None]:
-        if gpa % 8 or gpa % PAGE_SIZE + POST_MESSAGE_SIZE > PAGE_SIZE:
+    def _post_message(self, processor: VirtualProcessor, gpa: int) -> tuple[Status, Callable[[], None] | None]:
+        if gpa % 8 or gpa % PAGE_SIZE + POST_MESSAGE.size > PAGE_SIZE:
             return Status.INVALID_ALIGNMENT, None
-        if gpa + POST_MESSAGE_SIZE > self.ram.pages * PAGE_SIZE:
+        if gpa + POST_MESSAGE.size > self.ram.pages * PAGE_SIZE:
             return Status.INVALID_PARAMETER, None
-        raw = self.ram.bytes[gpa : gpa + POST_MESSAGE_SIZE].tobytes()
+        raw = self.ram.bytes[gpa : gpa + POST_MESSAGE.size].tobytes()
         status, request = self._check_post(raw)
         if self._journal:
             payload = request.payload if request is not None else raw[16:]
@@ -249,10 +256,8 @@ class Partition:
     def _check_post(self, raw: bytes) -> tuple[Status, PostMessageInput | None]:
         try:
             request = PostMessageInput.decode(raw)
-        except PeerError:
-            return Status.INVALID_PARAMETER, None
-        if request.message_type == 0 or request.message_type & 1 << 31:
-            return Status.INVALID_PARAMETER, None
+        except BadHypercall as refused:
+            return refused.status, None
         if self.options.post_statuses:
             return self.options.post_statuses.pop(0), request
         if request.connection_id in self._events:
@@ -261,8 +266,11 @@ class Partition:
             return Status.INVALID_CONNECTION_ID, request
         return Status.SUCCESS, request
 
-    def _signal_event(self, processor: VirtualProcessor, rdx: int) -> int:
-        request = SignalEventInput.decode(rdx)
+    def _signal_event(self, processor: VirtualProcessor, rdx: int) -> Status:
+        try:
+            request = SignalEventInput.decode(rdx)
+        except BadHypercall as refused:
+            return refused.status
         handler = self._events.get(request.connection_id)
         if request.flag >= EVENT_FLAGS:
             status = Status.INVALID_PARAMETER
@@ -279,10 +287,10 @@ class Partition:
             handler()
         return status
 
-    def _send_ipi(self, rdx: int, r8: int) -> int:
+    def _send_ipi(self, rdx: int, r8: int) -> Status:
         """HvCallSendSyntheticClusterIpi, fast form: vector in the low 32 bits, VTL above, VP mask in r8."""
         vector = rdx & 0xFFFFFFFF
-        if not 16 <= vector <= 255 or r8 >> len(self.processors):
+        if not FIRST_VALID_VECTOR <= vector <= 255 or r8 >> len(self.processors):
             return Status.INVALID_PARAMETER
         while r8:
             low = r8 & -r8

@@ -76,7 +76,7 @@ class VirtualProcessor:
         """Back to the reset values of the TLFS; the envelopes go on counting."""
         self.registers = {Register.SCONTROL: 0, Register.SIEFP: 0, Register.SIMP: 0}
         for number in range(SINT_COUNT):
-            self.registers[Register.SINT0 + number] = SintConfig.MASKED
+            self.registers[Register.SINT0 + number] = SintConfig().encode()
         self.queues = [deque() for _ in range(SINT_COUNT)]
         self.untaken = [False] * SINT_COUNT
         self.signals = {}

@@ -19,19 +19,23 @@ from protocol.ids import PAGE_SIZE, Sint, VpIndex
 from protocol.port.envelope import ACKNOWLEDGE, IPI, Sequence, ToHost, ToPort, read_to_port, to_host
 from protocol.ram import Ram
 from protocol.wire.synic import (
+    FIRST_VALID_VECTOR,
+    HVMSG_NONE,
+    MESSAGE_PENDING,
     MESSAGE_SIZE,
     SINT_COUNT,
+    SLOT,
     Register,
     SintConfig,
+    SynicPage,
+    event_flag_word,
 )
 
-MESSAGE_FLAGS = 5
-"""Offset of ``message_flags`` in a message slot; bit 0 is ``message_pending``."""
-
-PAGE_ENABLE = 1
-PAGE_MASK = ~(PAGE_SIZE - 1)
+MESSAGE_FLAGS = SLOT.fields["flags"].offset
 FLAG_WORDS = 32
 """64-bit words of one SINT's event flags."""
+TYPE = 0xFFFF_FFFF
+"""``message_type`` within the first word of a slot."""
 
 
 class Wire(Protocol):
@@ -89,7 +93,7 @@ class VpPort:
     def _reset_registers(self) -> None:
         self._registers: dict[int, int] = {Register.SCONTROL: 0, Register.SIEFP: 0, Register.SIMP: 0}
         for number in range(SINT_COUNT):
-            self._registers[Register.SINT0 + number] = SintConfig.MASKED
+            self._registers[Register.SINT0 + number] = SintConfig().encode()
         self._vectors: list[int | None] = [None] * SINT_COUNT
         self._flag_base: int | None = None
         self._slot_base: int | None = None
@@ -129,8 +133,10 @@ class VpPort:
             raise RegisterFault(f"register {register:#x} cannot be written")
         if register >= Register.SINT0:
             sint = SintConfig.decode(value)
-            if not sint.masked and sint.vector < 16:
-                raise RegisterFault(f"SINT{register - Register.SINT0}: vector {sint.vector} is below 16")
+            if not sint.masked and sint.vector < FIRST_VALID_VECTOR:
+                raise RegisterFault(
+                    f"SINT{register - Register.SINT0}: vector {sint.vector} is below {FIRST_VALID_VECTOR}"
+                )
         self._write = (register, value)
         self._call(ToHost.REGISTER, register, value)
 
@@ -234,9 +240,9 @@ class VpPort:
         if vector is None or self._flag_base is None:
             counts.signals_refused += 1
             return
-        index = self._flag_base // 8 + sint * FLAG_WORDS + (flag >> 6)
+        offset, bit = event_flag_word(sint, flag)
+        index = self._flag_base // 8 + offset
         words = self.ram.words
-        bit = 1 << (flag & 63)
         if words[index] & bit:
             counts.signals_merged += 1
             return
@@ -252,10 +258,10 @@ class VpPort:
             return
         self._waiting[sint] = message
         slot = self._slot_base + sint * MESSAGE_SIZE
-        if self.ram.words[slot // 8] & 0xFFFFFFFF:
-            self.ram.bytes[slot + MESSAGE_FLAGS] |= 1
+        if self.ram.words[slot // 8] & TYPE != HVMSG_NONE:
+            self.ram.bytes[slot + MESSAGE_FLAGS] |= MESSAGE_PENDING
             # Look again: a guest on another processor may have emptied the slot before it could see the flag.
-            if self.ram.words[slot // 8] & 0xFFFFFFFF:
+            if self.ram.words[slot // 8] & TYPE != HVMSG_NONE:
                 return
         self._place(sint)
 
@@ -265,7 +271,7 @@ class VpPort:
         if self._slot_base is None or vector is None:
             return
         slot = self._slot_base + sint * MESSAGE_SIZE
-        if self.ram.words[slot // 8] & 0xFFFFFFFF:
+        if self.ram.words[slot // 8] & TYPE != HVMSG_NONE:
             return
         message = self._waiting.pop(sint)
         self.ram.bytes[slot + 8 : slot + MESSAGE_SIZE] = message[8:]
@@ -285,12 +291,11 @@ class VpPort:
         before = registers[register]
         registers[register] = value
         enabled = registers[Register.SCONTROL] & 1
-        siefp, simp = registers[Register.SIEFP], registers[Register.SIMP]
-        if register in (Register.SIEFP, Register.SIMP) and value & PAGE_ENABLE and not before & PAGE_ENABLE:
-            page = value & PAGE_MASK
-            self.ram.bytes[page : page + PAGE_SIZE] = bytes(PAGE_SIZE)
-        self._flag_base = siefp & PAGE_MASK if enabled and siefp & PAGE_ENABLE else None
-        self._slot_base = simp & PAGE_MASK if enabled and simp & PAGE_ENABLE else None
+        siefp, simp = SynicPage.decode(registers[Register.SIEFP]), SynicPage.decode(registers[Register.SIMP])
+        if register in (Register.SIEFP, Register.SIMP) and value & ~before & 1:
+            self.ram.page(SynicPage.decode(value).pfn)[:] = bytes(PAGE_SIZE)
+        self._flag_base = siefp.pfn * PAGE_SIZE if enabled and siefp.enabled else None
+        self._slot_base = simp.pfn * PAGE_SIZE if enabled and simp.enabled else None
         for number in range(SINT_COUNT):
             sint = SintConfig.decode(registers[Register.SINT0 + number])
             self._vectors[number] = None if sint.masked else sint.vector

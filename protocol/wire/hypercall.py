@@ -21,6 +21,7 @@ MULTI_CLIENT_CONNECTION = ConnectionId(4)
 class Code(IntEnum):
     """``HVCALL_*``."""
 
+    SEND_IPI = 0x0B  # HvCallSendSyntheticClusterIpi
     POST_MESSAGE = 0x5C
     SIGNAL_EVENT = 0x5D
 

@@ -1,0 +1,120 @@
+"""Run directories: one per running VM, mode 0700, holding its sockets and ``vm.json``; gone when the VM is.
+
+The directory is how commands find a VM. What a killed supervisor could not remove is removed by whoever looks next.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from protocol.errors import OperatorError
+
+SOCKET_PATH_MAX = 100
+"""A Unix socket's path is at most 107 bytes; the longest name we put behind the directory is ``/cpu63``."""
+
+
+def base() -> Path:
+    """Where the run directories of this user are."""
+    return Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp") / f"vmbus-lab-{os.getuid()}"
+
+
+@dataclass(slots=True)
+class VmInfo:
+    """``vm.json``: what another process needs to look into a running VM."""
+
+    name: str
+    supervisor: int
+    pids: dict[str, int]
+    ram_fd: int
+    kernel_fd: int
+    vcpus: int
+    policy: str
+    started: float
+
+    @property
+    def alive(self) -> bool:
+        return Path(f"/proc/{self.supervisor}").exists()
+
+    @property
+    def directory(self) -> Path:
+        return base() / self.name
+
+    def memory_path(self, fd: int) -> str:
+        """The path under which the supervisor's memfd can be opened."""
+        return f"/proc/{self.supervisor}/fd/{fd}"
+
+    def write(self) -> None:
+        """Publish: readers see either no file or all of it."""
+        part = self.directory / "vm.json.part"
+        part.write_text(json.dumps(asdict(self)))
+        part.rename(self.directory / "vm.json")
+
+
+def create(name: str) -> Path:
+    """Make the directory of a new VM. Raises ``OperatorError`` if a VM of that name runs."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", name):
+        raise OperatorError(f"'{name}' is no name for a VM: use up to 32 letters, digits, '.', '_' and '-'")
+    directory = base() / name
+    if len(str(directory)) > SOCKET_PATH_MAX:
+        raise OperatorError(f"{directory} is too long for a socket: set XDG_RUNTIME_DIR to a shorter directory")
+    base().mkdir(mode=0o700, exist_ok=True)
+    if base().stat().st_uid != os.getuid():
+        raise OperatorError(f"{base()} belongs to somebody else: remove it or set XDG_RUNTIME_DIR")
+    _sweep()
+    try:
+        directory.mkdir(mode=0o700)
+    except FileExistsError:
+        raise OperatorError(f"a VM named '{name}' is running: choose another with --name") from None
+    (directory / "pid").write_text(str(os.getpid()))
+    return directory
+
+
+def remove(name: str) -> None:
+    """Remove the directory of a VM, and the common one if it was the last."""
+    shutil.rmtree(base() / name, ignore_errors=True)
+    try:
+        base().rmdir()
+    except OSError:
+        pass
+
+
+def running() -> list[VmInfo]:
+    """The VMs of this user that run now, by name."""
+    _sweep()
+    found = []
+    for path in sorted(base().glob("*/vm.json")):
+        try:
+            found.append(VmInfo(**json.loads(path.read_text())))
+        except (OSError, ValueError, TypeError):
+            continue
+    return found
+
+
+def find(name: str | None) -> VmInfo:
+    """The running VM of that name, or the only one. Raises ``OperatorError``."""
+    vms = running()
+    if name is not None:
+        vms = [vm for vm in vms if vm.name == name]
+        if not vms:
+            raise OperatorError(f"no VM named '{name}' is running: './launch.sh ps' lists them")
+    if not vms:
+        raise OperatorError("no VM is running: start one with './launch.sh run --duration 0' in another terminal")
+    if len(vms) > 1:
+        raise OperatorError(f"{len(vms)} VMs are running: choose one of {', '.join(v.name for v in vms)} with --name")
+    return vms[0]
+
+
+def _sweep() -> None:
+    """Remove what VMs left whose supervisor was killed."""
+    for path in base().glob("*/pid"):
+        try:
+            pid = int(path.read_text())
+        except (OSError, ValueError):
+            continue
+        if not Path(f"/proc/{pid}").exists():
+            remove(path.parent.name)

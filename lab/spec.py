@@ -1,0 +1,41 @@
+"""The description of a VM: everything that a run depends on, as plain data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class DiskSpec:
+    """A disk image on the SCSI controller."""
+
+    path: str
+    writable: bool = False
+
+
+@dataclass(slots=True)
+class VmSpec:
+    """A VM. ``time_scale`` divides the periods of devices (heartbeat, time samples), never protocol time-outs."""
+
+    name: str = "vm"
+    vcpus: int = 8
+    policy: str = "rfc"
+    disks: list[DiskSpec] = field(default_factory=list)
+    memory_mb: int = 64
+    seed: int = 0
+    max_version: str = "5.3"
+    time_scale: float = 1.0
+    trace: str | None = None
+    host_options: dict[str, Any] = field(default_factory=dict)
+    """Named behaviours and faults of the host, see ``host.machine``."""
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> VmSpec:
+        plain = json.loads(text)
+        plain["disks"] = [DiskSpec(**disk) for disk in plain["disks"]]
+        return cls(**plain)

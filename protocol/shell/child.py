@@ -1,0 +1,84 @@
+"""The frame of a process of the VM: its loop, its life pipe, and its last words.
+
+The supervisor holds the other end of the life pipe: when that closes, for whatever reason, the process ends. What it
+says to the supervisor (``ready``, or why it cannot go on) goes through the status pipe as msgpack arrays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import select
+import signal
+import traceback
+from typing import Any
+
+import msgpack
+import uvloop
+
+from protocol.errors import ExitCode, OperatorError, PeerError
+
+
+class DeviceFailed(Exception):
+    """A device of the host cannot go on, and neither can the VM."""
+
+
+def explain(error: BaseException) -> tuple[ExitCode, str]:
+    """The exit code and the one line for an error that ends a process."""
+    if isinstance(error, PeerError):
+        return ExitCode.PEER, f"protocol error: {error}"
+    if isinstance(error, OperatorError):
+        return error.exit_code, str(error)
+    if isinstance(error, DeviceFailed):
+        return ExitCode.DEVICE, str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {os.path.relpath(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
+    return ExitCode.BUG, f"internal error{where}: {error!r}"
+
+
+class Child:
+    """One process under the supervisor. ``run`` returns its exit code."""
+
+    def __init__(self, name: str, life: int, status: int) -> None:
+        self.name = name
+        self._life = life
+        self._status = status
+        self._failure: BaseException | None = None
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the command line's; the order to stop is the life pipe
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self.loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+        asyncio.set_event_loop(self.loop)
+        self.loop.set_exception_handler(self._unexpected)
+        self.loop.add_reader(life, self.loop.stop)
+
+    def _unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """uvloop logs an exception of a callback and goes on; a kernel that goes on after one is worth nothing."""
+        self.fail(context.get("exception") or RuntimeError(context.get("message", "unknown")))
+
+    def fail(self, error: BaseException) -> None:
+        """End the process because of ``error``; the first one counts."""
+        if self._failure is None:
+            self._failure = error
+        self.loop.stop()
+
+    def orphaned(self) -> bool:
+        """The supervisor is gone (for loops that block outside the event loop)."""
+        return bool(select.select([self._life], [], [], 0)[0])
+
+    def say(self, word: str, *fields: Any) -> None:
+        """Tell the supervisor."""
+        os.write(self._status, msgpack.packb((self.name, word, *fields)))
+
+    def run(self) -> int:
+        """Run the loop until the life pipe closes or something fails; report why."""
+        gc.collect()
+        gc.freeze()
+        self.loop.run_forever()
+        if self._failure is None:
+            return ExitCode.SUCCESS
+        code, line = explain(self._failure)
+        self.say("failed", int(code), line)
+        if os.environ.get("VMBUS_LAB_TRACEBACK"):
+            traceback.print_exception(self._failure)
+        return code
