@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -77,10 +78,8 @@ def create(name: str) -> Path:
 def remove(name: str) -> None:
     """Remove the directory of a VM, and the common one if it was the last."""
     shutil.rmtree(base() / name, ignore_errors=True)
-    try:
+    with suppress(OSError):
         base().rmdir()
-    except OSError:
-        pass
 
 
 def running() -> list[VmInfo]:

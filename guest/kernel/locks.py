@@ -4,8 +4,8 @@ A spin lock excludes the other CPUs (other processes, other greenlets) and is a 
 an ``await`` nor while the CPU waits for anything that the host may withhold: whoever blocks in one serves no port, and
 that is safe only because of this rule. ``Held`` counts what a CPU holds, so that both shells can assert it.
 
-``SpinLock`` is ``spin_lock()``; ``IrqSpinLock`` is ``spin_lock_irqsave()``: it disables interrupts on this CPU first and
-takes what became pending when they are enabled again.
+``SpinLock`` is ``spin_lock()``; ``IrqSpinLock`` is ``spin_lock_irqsave()``: it disables interrupts on this CPU first
+and takes what became pending when they are enabled again.
 """
 
 from __future__ import annotations

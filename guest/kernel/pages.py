@@ -16,8 +16,8 @@ class OutOfPages(Exception):
 class PageAllocator:
     """One CPU's view of all pools.
 
-    ``bitmaps[c]`` are the words of CPU c's pool (bit set = taken), guarded by ``locks[c]``. Frame 0 is never handed out,
-    so that 0 can mean "no page" in registers.
+    ``bitmaps[c]`` are the words of CPU c's pool (bit set = taken), guarded by ``locks[c]``. Frame 0 is never handed
+    out, so that 0 can mean "no page" in registers.
     """
 
     def __init__(self, cpu: Cpu, bitmaps: list[memoryview], locks: list[SpinLock], pages: int) -> None:

@@ -1,8 +1,8 @@
 """Waiting for what another CPU does: wait queues, completions and mutexes whose state is in kernel memory.
 
-A waiter announces its CPU in the queue's mask, looks at the condition again and parks; a waker makes the condition true,
-takes the mask and sends each CPU in it a reschedule interrupt, which makes that CPU look at its parked tasks again. The
-lock around the mask is the full fence between announce and look, and between change and take.
+A waiter announces its CPU in the queue's mask, looks at the condition again and parks; a waker makes the condition
+true, takes the mask and sends each CPU in it a reschedule interrupt, which makes that CPU look at its parked tasks
+again. The lock around the mask is the full fence between announce and look, and between change and take.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from protocol.ram import Ram
 
 
 class Hypervisor(Protocol):
-    """Ports, connection ids, message queues and event flags of one partition (TLFS, "Inter-Partition Communication")."""
+    """Ports, connections, message queues and event flags of one partition (TLFS, inter-partition communication)."""
 
     ram: Ram
 
@@ -17,7 +17,7 @@ class Hypervisor(Protocol):
         """The virtual processors of the partition, running or not."""
 
     def listen_messages(self, connection: ConnectionId, handler: Callable[[VpIndex, bytes], None]) -> None:
-        """Open a message port: ``handler(vp, payload)`` is called for each HvPostMessage of type 1 on ``connection``."""
+        """Open a message port: ``handler(vp, payload)`` is called for each HvPostMessage on ``connection``."""
 
     def close_messages(self, connection: ConnectionId) -> None:
         """Close a message port; later posts are answered ``INVALID_CONNECTION_ID``."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from host.hypervisor.vp import QueuedMessage, VirtualProcessor
 from protocol.errors import PeerError
@@ -73,10 +74,7 @@ class Partition:
         self.on_reset: Callable[[], None] = lambda: None
         self._journal = journal
         self._complain = complain
-        self.processors = [
-            VirtualProcessor(VpIndex(n), lambda data, vp=VpIndex(n): transmit(vp, data))  # type: ignore[misc]
-            for n in range(vps)
-        ]
+        self.processors = [VirtualProcessor(VpIndex(n), partial(transmit, VpIndex(n))) for n in range(vps)]
         self._dirty: dict[VirtualProcessor, None] = {}
         self._withheld: dict[tuple[VpIndex, int], None] = {}
         self._messages: dict[int, Callable[[VpIndex, bytes], None]] = {}

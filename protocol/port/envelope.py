@@ -1,9 +1,9 @@
 """The envelopes between the host and a VP port: msgpack arrays with sequence numbers in both directions.
 
 Towards a port an envelope is ``[seq, flags, signals, kind, *fields]`` and towards the host
-``[seq, delivered, kind, *fields]``. ``signals`` are the event flags and interrupts that ride along, each one integer; ``delivered`` is the highest sequence
-number whose signals the port has made visible. Both counters start at 1 and never restart, so an envelope that is lost,
-repeated or reordered by a transport is noticed by the next one and named.
+``[seq, delivered, kind, *fields]``. ``signals`` are the event flags and interrupts that ride along, each one integer;
+``delivered`` is the highest sequence number whose signals the port has made visible. Both counters start at 1 and never
+restart, so an envelope that is lost, repeated or reordered by a transport is noticed by the next one and named.
 """
 
 from __future__ import annotations

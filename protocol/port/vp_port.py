@@ -31,7 +31,7 @@ from protocol.wire.synic import (
     event_flag_word,
 )
 
-MESSAGE_FLAGS = SLOT.fields["flags"].offset
+MESSAGE_FLAGS = SLOT.fields["flags"][0]
 FLAG_WORDS = 32
 """64-bit words of one SINT's event flags."""
 TYPE = 0xFFFF_FFFF
