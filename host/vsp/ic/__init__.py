@@ -1,0 +1,1 @@
+"""Integration components: the small devices of the Linux ``hv_util`` driver."""

@@ -1,0 +1,138 @@
+"""What all integration components share: a message pipe on which the host speaks first and the guest only answers.
+
+The guest side is ``hv_util.c``: it writes its answer into the frame that it got and sends it back as a new in-band
+packet, not as a completion. Nothing here waits with a time limit: Linux may take most of a minute to negotiate.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from host.vsp.device import Offer, Services, VspChannel
+from host.vsp.endpoint import Endpoint
+from protocol.errors import PeerError
+from protocol.ring import Packet, PacketType
+from protocol.wire.ic import IcFlags, IcFrame, IcMessage, IcVersion, Negotiate
+
+FRAMEWORKS: Final = (IcVersion(1, 0), IcVersion(3, 0))
+"""``UTIL_FW_VERSION`` and ``UTIL_WS2K8_FW_VERSION``; OpenVMM offers both too."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the requests of one component, negotiation left out.
+
+    ``missed``: the next request was due and there was no answer yet. ``late``: an answer to anything but the last
+    request. ``skipped``: not sent, because the guest had left the ring full.
+    """
+
+    sent: int = 0
+    answered: int = 0
+    missed: int = 0
+    late: int = 0
+    skipped: int = 0
+
+
+class Component:
+    """A ``Device`` for one service. A subclass says what to do once versions are agreed and what an answer means.
+
+    ``versions`` are its message versions, lowest first. With nothing in common the channel stays open and silent,
+    and the operator hears of it.
+    """
+
+    def __init__(
+        self, services: Services, offer: Offer, message_type: IcMessage, versions: tuple[IcVersion, ...]
+    ) -> None:
+        self.offer = offer
+        self.tally = Tally()
+        self.version: IcVersion | None = None
+        """The agreed message version; None before that."""
+        self._services = services
+        self._message_type = message_type
+        self._versions = versions
+        self._framework = IcVersion(0, 0)
+        self._endpoint: Endpoint | None = None
+        self._transaction = 0
+        self._awaited: int | None = None
+
+    def open(self, channel: VspChannel, user_data: bytes) -> None:
+        """Offer all versions that this host has."""
+        self._endpoint = Endpoint(channel, self._receive, self._services.complain)
+        self._awaited = None
+        self._post(IcMessage.NEGOTIATE, Negotiate(FRAMEWORKS, self._versions).encode())
+        self._endpoint.look()
+
+    def close(self, done: Callable[[], None]) -> None:
+        """Nothing is ever in flight but what lies in the rings."""
+        if self._endpoint:
+            self._endpoint.close()
+        self.version = None
+        self.on_close()
+        done()
+
+    def doorbell(self) -> None:
+        """Take the guest's answers."""
+        if self._endpoint:
+            self._endpoint.look()
+
+    def on_agreed(self, version: IcVersion) -> None:
+        """Versions are agreed: requests may be sent from now on."""
+
+    def on_answer(self, frame: IcFrame) -> None:
+        """The answer to the last request has come."""
+
+    def on_close(self) -> None:
+        """The channel is closed; it may be opened again."""
+
+    def request(self, body: bytes) -> bool:
+        """Send one request. False: the guest has left the ring full, and it would be out of date when it arrived."""
+        if self._endpoint is None or self._endpoint.congested:
+            self.tally.skipped += 1
+            return False
+        if self._awaited is not None:
+            self.tally.missed += 1
+        self.tally.sent += 1
+        self._post(self._message_type, body)
+        return True
+
+    def _post(self, message_type: IcMessage, body: bytes) -> None:
+        assert self._endpoint is not None
+        self._transaction = self._awaited = (self._transaction + 1) % 256
+        frame = IcFrame(
+            message_type, body, self._framework, self.version or IcVersion(0, 0), transaction=self._transaction
+        )
+        self._endpoint.post(PacketType.IN_BAND, frame.encode())
+
+    def _receive(self, packet: Packet) -> None:
+        if packet.type != PacketType.IN_BAND:
+            raise PeerError(f"{self._name}: packet type {packet.type} from the guest, must be in band")
+        frame = IcFrame.decode(packet.payload)
+        if not frame.flags & IcFlags.RESPONSE:
+            raise PeerError(f"{self._name}: the guest sent a request, it may only answer")
+        expected = IcMessage.NEGOTIATE if self.version is None else self._message_type
+        if frame.message_type != expected:
+            raise PeerError(f"{self._name}: answer of type {frame.message_type}, {expected} was asked")
+        if frame.transaction != self._awaited:
+            self.tally.late += 1
+            raise PeerError(f"{self._name}: answer to transaction {frame.transaction}, not {self._awaited}")
+        self._awaited = None
+        if self.version is None:
+            self._agree(frame)
+        else:
+            self.on_answer(frame)
+            self.tally.answered += 1
+
+    def _agree(self, frame: IcFrame) -> None:
+        choice = Negotiate.decode(frame.body)
+        if not choice.frameworks and not choice.messages:
+            raise PeerError(f"{self._name}: no version in common with the guest")
+        match choice:
+            case Negotiate((framework,), (version,)) if framework in FRAMEWORKS and version in self._versions:
+                self._framework, self.version = framework, version
+                self.on_agreed(version)
+            case _:
+                raise PeerError(f"{self._name}: the guest chose {choice}, which was not offered")
+
+    @property
+    def _name(self) -> str:
+        return self._message_type.name.lower()

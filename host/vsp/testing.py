@@ -1,0 +1,122 @@
+"""A test kit for device back ends: a clock that is moved by hand, and a channel with a guest at its other end.
+
+Everything happens at once and in one thread. A doorbell reaches the device inside the guest's call that caused it,
+and no signal is sent that a ring did not ask for, so a test that passes has the right number of them.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from host.vsp.device import Device
+from host.vsp.ic.periodic import UNITS_PER_SECOND
+from protocol.errors import OperatorError, PeerError
+from protocol.ids import Relid
+from protocol.ram import Ram
+from protocol.ring import Packet, RingReader, RingWriter
+
+
+@dataclass(eq=False)
+class Alarm:
+    """A call that Clock owes; a ``Timer``."""
+
+    at: int
+    fn: Callable[[], None]
+    cancelled: bool = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+@dataclass
+class Clock:
+    """``Services`` in virtual time. Complaints are collected, not judged."""
+
+    time: int = 0
+    started: int = 133_000_000_000_000_000
+    """Wall clock at time 0, in 100 ns since 1601: some day of 2022."""
+    complaints: list[PeerError | OperatorError] = field(default_factory=list)
+    alarms: list[Alarm] = field(default_factory=list)
+
+    def now(self) -> int:
+        return self.time
+
+    def wall_clock(self) -> int:
+        return self.started + self.time
+
+    def call_later(self, seconds: float, fn: Callable[[], None]) -> Alarm:
+        alarm = Alarm(self.time + round(seconds * UNITS_PER_SECOND), fn)
+        self.alarms.append(alarm)
+        return alarm
+
+    def complain(self, error: PeerError | OperatorError) -> None:
+        self.complaints.append(error)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, and every call happen that falls due, each at its own time."""
+        end = self.time + round(seconds * UNITS_PER_SECOND)
+        while due := [alarm for alarm in self.alarms if alarm.at <= end and not alarm.cancelled]:
+            alarm = min(due, key=lambda alarm: alarm.at)
+            self.alarms.remove(alarm)
+            self.time = max(self.time, alarm.at)
+            alarm.fn()
+        self.time = end
+
+
+def no_fence() -> None:
+    """Enough between two ends in one thread."""
+
+
+class Loopback:
+    """A ``VspChannel`` whose guest is the test.
+
+    ``upstream`` and ``downstream`` are the pages of the two rings, control page first. ``signals`` counts how often
+    the host set the channel's event flag.
+    """
+
+    def __init__(self, ram: Ram, upstream: Sequence[int], downstream: Sequence[int], relid: int = 1) -> None:
+        self.relid = Relid(relid)
+        self.ram = ram
+        self.signals = 0
+        self.doorbells = 0
+        up, down = ram.ring(upstream), ram.ring(downstream)
+        up.init()
+        down.init()
+        self.upstream, self.downstream = up, down
+        self.incoming = RingReader(up, no_fence)
+        self.outgoing = RingWriter(down, no_fence)
+        self._guest_writer = RingWriter(up, no_fence)
+        self._guest_reader = RingReader(down, no_fence)
+        self._device: Device | None = None
+
+    def signal(self) -> None:
+        self.signals += 1
+
+    def open(self, device: Device, user_data: bytes = bytes(120)) -> None:
+        """What the server does on OPENCHANNEL."""
+        self._device = device
+        device.open(self, user_data)
+
+    def send(self, type: int, payload: bytes, transaction_id: int = 0, flags: int = 0, header: bytes = b"") -> None:
+        """The guest writes one packet and signals if the ring says so."""
+        self.send_all([(type, payload, transaction_id, flags, header)])
+
+    def send_all(self, packets: Sequence[tuple[int, bytes, int, int, bytes]]) -> None:
+        """The guest writes several packets with one publication."""
+        for packet in packets:
+            if not self._guest_writer.put(*packet):
+                raise AssertionError("the guest's ring is full")
+        if self._guest_writer.commit():
+            self._ring_doorbell()
+
+    def receive(self, limit: int | None = None) -> list[Packet]:
+        """The guest takes what has arrived, at most ``limit`` packets."""
+        packets: list[Packet] = []
+        self._guest_reader.drain(packets.append, limit)
+        if self._guest_reader.release():
+            self._ring_doorbell()
+        return packets
+
+    def _ring_doorbell(self) -> None:
+        assert self._device is not None
+        self.doorbells += 1
+        self._device.doorbell()
