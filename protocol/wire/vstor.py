@@ -16,6 +16,11 @@ BODY_SIZE = 52
 VERSIONS = (0x0602, 0x0600, 0x0501)
 """Protocol versions in the order Linux tries them: 6.2, 6.0, 5.1."""
 
+INIT_TRANSACTION = 2**64 - 3
+"""Transaction id of every packet of the handshake (``VMBUS_RQST_INIT``)."""
+RESET_TRANSACTION = 2**64 - 4
+"""Transaction id of a bus reset (``VMBUS_RQST_RESET``)."""
+
 
 class Operation(IntEnum):
     """``enum vstor_packet_operation``."""

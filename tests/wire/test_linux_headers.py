@@ -1,0 +1,44 @@
+"""The committed numbers are those of the headers, and nothing in the headers has been left out."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from header_layout import COMMITTED, VARIABLE, find_headers, measure, names_declared
+
+KERNEL_OWN = set(
+    # Objects that exist in the guest's memory only, and what counts or bounds them.
+    "hv_device hv_driver hv_dma_range hv_ring_buffer_info hv_ring_buffer_debug_info hv_util_service hv_gpadl_type "
+    "hyperv_pci_block_ops hyperv_service_callback vmbus_channel vmbus_channel_msginfo vmbus_channel_state "
+    "vmbus_close_msg vmbus_device vmbus_gpadl vmbus_requestor vmpacket_largest_possible_header MAX_SRV_VER "
+    "VMBUS_DEFAULT_MAX_PKT_SIZE HV_CONFIG_BLOCK_SIZE_MAX NR_HV_HYP_PAGES_IN_PAGE "
+    "VMBUS_NO_RQSTOR VMBUS_RQST_ERROR VMBUS_RQST_ADDR_ANY "
+    # Enumerations, whose members are measured one by one.
+    "vmbus_channel_message_type vmbus_packet_type vmbus_device_type".split()
+)
+"""What linux/hyperv.h declares that never crosses the wire."""
+
+
+@pytest.fixture
+def headers() -> Path:
+    found = find_headers()
+    missing = "gcc" if shutil.which("gcc") is None else "linux-headers-6.1*-common" if found is None else None
+    if missing is None:
+        assert found is not None
+        return found
+    reason = f"{missing} is not installed (or name the header tree in {VARIABLE})"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def test_the_committed_layout_is_what_the_headers_say(headers: Path) -> None:
+    assert measure(headers) == json.loads(COMMITTED.read_text())
+
+
+def test_every_name_in_hyperv_h_is_measured_or_the_kernels_own(headers: Path) -> None:
+    committed = json.loads(COMMITTED.read_text())
+    measured = {name for section in committed.values() for name in section}
+    assert names_declared(headers) - measured == KERNEL_OWN
