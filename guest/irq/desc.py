@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import IntEnum
 
-from guest.kernel.memory import Array, KernelMemory, Struct, Text, Word
+from guest.kernel.memory import Array, KernelMemory, Struct, Table, Text, Word
 from protocol.ids import Irq
 
 NR_IRQS = 2048 + 32
@@ -118,18 +118,50 @@ class IrqGlobal(Struct):
 
 
 class IrqTables:
-    """Where the IRQ core's tables lie. Built alike by every CPU, and by readers that have no CPU."""
+    """The IRQ core's tables: placed alike by every CPU, found by name by readers that have no CPU."""
 
-    def __init__(self, memory: KernelMemory, nr_cpu_ids: int) -> None:
+    def __init__(
+        self,
+        words: memoryview,
+        shared: IrqGlobal,
+        descs: Table[IrqDesc],
+        kstat: Table[KstatIrqs],
+        cpu_stat: Table[IrqCpuStat],
+        arch_stat: Table[ArchIrqStat],
+    ) -> None:
+        self.words = words
+        self.shared = shared
+        self.descs = descs
+        self.kstat = kstat
+        self.cpu_stat = cpu_stat
+        self.arch_stat = arch_stat
+        self.nr_cpu_ids = len(kstat)
+
+    @classmethod
+    def place(cls, memory: KernelMemory, nr_cpu_ids: int) -> IrqTables:
+        """Place the tables for 1 to 64 possible CPUs."""
         if not 1 <= nr_cpu_ids <= MAX_CPUS:
             raise ValueError(f"1 to {MAX_CPUS} CPUs, not {nr_cpu_ids}")
-        self.words = memory.words
-        self.nr_cpu_ids = nr_cpu_ids
-        self.shared = memory.one(IrqGlobal)
-        self.descs = memory.table(IrqDesc, NR_IRQS)
-        self.kstat = memory.table(KstatIrqs, nr_cpu_ids)
-        self.cpu_stat = memory.table(IrqCpuStat, nr_cpu_ids)
-        self.arch_stat = memory.table(ArchIrqStat, nr_cpu_ids)
+        return cls(
+            memory.words,
+            memory.one(IrqGlobal),
+            memory.table(IrqDesc, NR_IRQS),
+            memory.table(KstatIrqs, nr_cpu_ids),
+            memory.table(IrqCpuStat, nr_cpu_ids),
+            memory.table(ArchIrqStat, nr_cpu_ids),
+        )
+
+    @classmethod
+    def find(cls, memory: KernelMemory) -> IrqTables:
+        """Find the tables that a guest has placed. Raises ``LookupError`` if none has."""
+        return cls(
+            memory.words,
+            memory.find(IrqGlobal)[0],
+            memory.find(IrqDesc),
+            memory.find(KstatIrqs),
+            memory.find(IrqCpuStat),
+            memory.find(ArchIrqStat),
+        )
 
     @property
     def possible(self) -> int:
