@@ -7,7 +7,6 @@ from guest.irq.core import IrqCore
 from guest.irq.desc import Life
 from guest.irq.flags import IRQ_NOREQUEST
 from guest.irq.flow import Flow
-from guest.irq.manage import synchronize_irq
 from guest.kernel.memory import Array, KernelMemory, Struct
 from protocol.ids import Irq
 
@@ -81,7 +80,7 @@ class IrqDomain:
     def dispose_mapping(self, hwirq: int) -> Irq:
         """``irq_dispose_mapping()`` up to the point where Linux waits for RCU; returns the IRQ, 0 if there was none.
 
-        The IRQ's action must have been freed. Its number stays taken until :func:`guest.irq.alloc.free_desc`, which the
+        The IRQ's action must have been freed, so no handler runs. Its number stays taken until :func:`guest.irq.alloc.free_desc`, which the
         caller owes once no CPU can still be between its look at the map and the flow handler. As in Linux the flow
         handler becomes the "bad IRQ" one *before* the map entry goes, so such a CPU may run it.
         """
@@ -94,7 +93,6 @@ class IrqDomain:
             set_chip_and_handler(core, irq, 0, Flow.BAD)
             if core.point:
                 core.point("irq.domain.unhandled")
-            synchronize_irq(core, irq)
             desc = core.tables.descs[irq]
             desc.domain = 0
             desc.hwirq = 0

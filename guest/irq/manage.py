@@ -60,6 +60,8 @@ def free_irq(core: IrqCore, irq: Irq) -> None:
     CPU's hard interrupt handler: never call this holding a lock that the handler takes.
     """
     desc = core.desc(irq)
+    if core.point:
+        core.point("irq.free.entered")
     with core.desc_lock(irq):
         freed = desc.action != 0
         if freed:

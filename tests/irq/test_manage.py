@@ -91,6 +91,22 @@ def test_what_cannot_be_requested(machine: Machine) -> None:
     assert [e.value.errno for e in (unknown, no_chip, no_handler)] == [EINVAL, ENOSYS, EINVAL]
 
 
+def test_an_irq_whose_mapping_is_going_cannot_be_requested(machine: Machine) -> None:
+    first, second = machine.cpus[:2]
+    irq = first.map(7)
+    errors: list[int | None] = []
+
+    def open_late() -> None:
+        with pytest.raises(OSError) as caught:
+            second.request(irq, "heartbeat")
+        errors.append(caught.value.errno)
+
+    first.at["irq.domain.unhandled"] = open_late
+    first.domain.dispose_mapping(7)
+    open_late()
+    assert errors == [EINVAL, EINVAL]
+
+
 def test_disabling_nests(machine: Machine) -> None:
     cpu = machine.cpus[0]
     irq = cpu.map(7)
