@@ -53,6 +53,17 @@ class Field:
         return struct.pack("<" + self.code, self.to_wire(value) if self.to_wire else value)
 
 
+def raw_field(at: int, size: int) -> Field:
+    """Bytes. ``struct`` fills up a short value with zeros, but would cut a long one without a word."""
+
+    def to_wire(value: bytes) -> bytes:
+        if len(value) > size:
+            raise ValueError
+        return value
+
+    return Field(at, f"{size}s", to_wire)
+
+
 class When(TypedDict, total=False):
     """In which dialects a field exists."""
 
@@ -99,13 +110,7 @@ def guid(at: int, *, default: Any = MISSING, **when: Unpack[When]) -> Any:
 
 def raw(at: int, size: int, *, default: Any = MISSING) -> Any:
     """``size`` bytes; a shorter value is filled up with zeros when it is written."""
-
-    def to_wire(value: bytes) -> bytes:
-        if len(value) > size:
-            raise ValueError
-        return value
-
-    return _declare(Field(at, f"{size}s", to_wire), default)
+    return _declare(raw_field(at, size), default)
 
 
 def words(at: int) -> Any:

@@ -6,7 +6,7 @@ from typing import Self
 
 from protocol.errors import PeerError
 from protocol.ids import ConnectionId
-from protocol.wire.fields import Field
+from protocol.wire.fields import Field, raw_field
 from protocol.wire.layout import Layout, Readable
 from protocol.wire.synic import MAX_PAYLOAD
 
@@ -102,7 +102,7 @@ POST_MESSAGE = Layout(
         "reserved": Field(4, "I"),
         "message_type": Field(8, "I"),
         "payload_size": Field(12, "I"),
-        "payload": Field(16, f"{MAX_PAYLOAD}s"),
+        "payload": raw_field(16, MAX_PAYLOAD),
     },
 )
 """256 bytes; the structure is in the TLFS and in Linux's drivers/hv/hyperv_vmbus.h (``hv_input_post_message``)."""

@@ -11,7 +11,7 @@ from typing import Self
 
 from protocol.errors import PeerError
 from protocol.ids import PAGE_SIZE, Pfn, Sint
-from protocol.wire.fields import Field
+from protocol.wire.fields import Field, raw_field
 from protocol.wire.layout import Layout, Readable
 
 SINT_COUNT = 16
@@ -109,7 +109,7 @@ SLOT = Layout(
         "payload_size": Field(4, "B"),
         "flags": Field(5, "B"),
         "sender": Field(8, "Q"),
-        "payload": Field(16, "240s"),
+        "payload": raw_field(16, MAX_PAYLOAD),
     },
 )
 """One slot of the message page; slot n belongs to SINTn. ``message_type`` is stored last and cleared first."""

@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 # pytest's importlib mode puts no directory on the path, and header_layout.py is a program as well as a module.
 sys.path.insert(0, str(Path(__file__).parent))
+
+# A busy machine is no bug in a codec.
+settings.register_profile("wire", deadline=None)
+settings.load_profile("wire")
 
 
 @pytest.fixture(scope="session")

@@ -176,15 +176,20 @@ RINGS = {
 }
 """In test_rings_match_linux.py."""
 
-NOT_SPOKEN = set(
+NOT_SPOKEN = {
     # Negotiation before the release of Windows Server 2008.
-    "vmbus_channel_query_vmbus_version vmbus_channel_version_supported "
+    "vmbus_channel_query_vmbus_version",
+    "vmbus_channel_version_supported",
     # Packets of types that nobody sends: OpenVMM refuses them, Linux has no sender for them.
-    "vmpacket_header vmgpadl_packet_header vmadd_remove_transfer_page_set vmestablish_gpadl vmteardown_gpadl "
-    "vmadditional_data "
+    "vmpacket_header",
+    "vmgpadl_packet_header",
+    "vmadd_remove_transfer_page_set",
+    "vmestablish_gpadl",
+    "vmteardown_gpadl",
+    "vmadditional_data",
     # The other reading of hv_message's sender, which Linux does not look at.
-    "hv_port_id".split()
-)
+    "hv_port_id",
+}
 
 
 def test_no_structure_of_linux_is_left_out(linux: Linux) -> None:
@@ -397,20 +402,34 @@ RING_CONSTANTS = {
 }
 """In test_rings_match_linux.py."""
 
-CONSTANTS_NOT_SPOKEN = set(
+CONSTANTS_NOT_SPOKEN = {
     # Bounds and names of the kernel's own, without a counterpart in a message.
-    "CHANNELMSG_INVALID CHANNELMSG_COUNT MAX_PIPE_USER_DEFINED_BYTES HV_SYNIC_VERSION_1 "
-    "GPADL_TYPE_RING_BUFFER GPADL_TYPE_SERVER_SAVE_AREA GPADL_TYPE_TRANSACTION "
+    "CHANNELMSG_INVALID",
+    "CHANNELMSG_COUNT",
+    "MAX_PIPE_USER_DEFINED_BYTES",
+    "HV_SYNIC_VERSION_1",
+    "GPADL_TYPE_RING_BUFFER",
+    "GPADL_TYPE_SERVER_SAVE_AREA",
+    "GPADL_TYPE_TRANSACTION",
     # netvsc's transaction id for "do not answer".
-    "VMBUS_RQST_ID_NO_RESPONSE "
+    "VMBUS_RQST_ID_NO_RESPONSE",
     # Packet types that nobody sends.
-    "VM_PKT_INVALID VM_PKT_SYNCH VM_PKT_ADD_XFER_PAGESET VM_PKT_RM_XFER_PAGESET VM_PKT_ESTABLISH_GPADL "
-    "VM_PKT_TEARDOWN_GPADL VM_PKT_DATA_USING_GPADL VM_PKT_CANCEL_REQUEST VM_PKT_DATA_USING_ADDITIONAL_PKT "
-    "VM_PKT_ADDITIONAL_DATA "
+    "VM_PKT_INVALID",
+    "VM_PKT_SYNCH",
+    "VM_PKT_ADD_XFER_PAGESET",
+    "VM_PKT_RM_XFER_PAGESET",
+    "VM_PKT_ESTABLISH_GPADL",
+    "VM_PKT_TEARDOWN_GPADL",
+    "VM_PKT_DATA_USING_GPADL",
+    "VM_PKT_CANCEL_REQUEST",
+    "VM_PKT_DATA_USING_ADDITIONAL_PKT",
+    "VM_PKT_ADDITIONAL_DATA",
     # The same facts as the masks, which are checked; and the reserved bits, which have a test of their own.
-    "HV_HYPERCALL_VARHEAD_OFFSET HV_HYPERCALL_REP_COMP_OFFSET HV_HYPERCALL_REP_START_OFFSET "
-    "HV_HYPERCALL_RSVD_MASK".split()
-)
+    "HV_HYPERCALL_VARHEAD_OFFSET",
+    "HV_HYPERCALL_REP_COMP_OFFSET",
+    "HV_HYPERCALL_REP_START_OFFSET",
+    "HV_HYPERCALL_RSVD_MASK",
+}
 
 
 def test_no_constant_of_linux_is_left_out(linux: Linux) -> None:

@@ -8,16 +8,37 @@ from pathlib import Path
 import pytest
 from header_layout import COMMITTED, VARIABLE, find_headers, measure, names_declared
 
-KERNEL_OWN = set(
+KERNEL_OWN = {
     # Objects that exist in the guest's memory only, and what counts or bounds them.
-    "hv_device hv_driver hv_dma_range hv_ring_buffer_info hv_ring_buffer_debug_info hv_util_service hv_gpadl_type "
-    "hyperv_pci_block_ops hyperv_service_callback vmbus_channel vmbus_channel_msginfo vmbus_channel_state "
-    "vmbus_close_msg vmbus_device vmbus_gpadl vmbus_requestor vmpacket_largest_possible_header MAX_SRV_VER "
-    "VMBUS_DEFAULT_MAX_PKT_SIZE HV_CONFIG_BLOCK_SIZE_MAX NR_HV_HYP_PAGES_IN_PAGE "
-    "VMBUS_NO_RQSTOR VMBUS_RQST_ERROR VMBUS_RQST_ADDR_ANY "
+    "hv_device",
+    "hv_driver",
+    "hv_dma_range",
+    "hv_ring_buffer_info",
+    "hv_ring_buffer_debug_info",
+    "hv_util_service",
+    "hv_gpadl_type",
+    "hyperv_pci_block_ops",
+    "hyperv_service_callback",
+    "vmbus_channel",
+    "vmbus_channel_msginfo",
+    "vmbus_channel_state",
+    "vmbus_close_msg",
+    "vmbus_device",
+    "vmbus_gpadl",
+    "vmbus_requestor",
+    "vmpacket_largest_possible_header",
+    "MAX_SRV_VER",
+    "VMBUS_DEFAULT_MAX_PKT_SIZE",
+    "HV_CONFIG_BLOCK_SIZE_MAX",
+    "NR_HV_HYP_PAGES_IN_PAGE",
+    "VMBUS_NO_RQSTOR",
+    "VMBUS_RQST_ERROR",
+    "VMBUS_RQST_ADDR_ANY",
     # Enumerations, whose members are measured one by one.
-    "vmbus_channel_message_type vmbus_packet_type vmbus_device_type".split()
-)
+    "vmbus_channel_message_type",
+    "vmbus_packet_type",
+    "vmbus_device_type",
+}
 """What linux/hyperv.h declares that never crosses the wire."""
 
 
