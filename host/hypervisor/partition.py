@@ -77,6 +77,7 @@ class Partition:
         self.processors = [VirtualProcessor(VpIndex(n), partial(transmit, VpIndex(n))) for n in range(vps)]
         self._dirty: dict[VirtualProcessor, None] = {}
         self._withheld: dict[tuple[VpIndex, int], None] = {}
+        self._awaited: list[tuple[dict[VpIndex, int], Callable[[], None]]] = []
         self._messages: dict[int, Callable[[VpIndex, bytes], None]] = {}
         self._events: dict[int, Callable[[], None]] = {}
 
@@ -100,12 +101,7 @@ class Partition:
 
     def post(self, vp: VpIndex, sint: Sint, payload: bytes, after: frozenset[VpIndex] = frozenset()) -> None:
         processor = self.processors[vp]
-        waits: dict[VpIndex, int] = {}
-        if self.options.delivery_fences:
-            for other in sorted(after - {vp}):
-                mark = self.processors[other].fence()
-                if mark is not None:
-                    waits[other] = mark
+        waits = self._fence(after - {vp}) if self.options.delivery_fences else {}
         message = SynicMessage(VMBUS_MESSAGE_TYPE, 0, 0, payload).encode()
         processor.queues[sint].append(QueuedMessage(message, waits))
         processor.counts.messages_posted += 1
@@ -126,6 +122,22 @@ class Partition:
             self._dirty[processor] = None
         return True
 
+    def when_delivered(self, vps: frozenset[VpIndex], then: Callable[[], None]) -> None:
+        """Call ``then`` as soon as every signal raised so far towards ``vps`` has been delivered."""
+        waits = self._fence(vps)
+        if waits:
+            self._awaited.append((waits, then))
+        else:
+            then()
+
+    def _fence(self, vps: frozenset[VpIndex]) -> dict[VpIndex, int]:
+        """Push out the signals towards ``vps``; the delivery marks that are still to be reached."""
+        marks = {vp: self.processors[vp].fence() for vp in sorted(vps)}
+        return {vp: mark for vp, mark in marks.items() if mark is not None}
+
+    def _reached(self, waits: dict[VpIndex, int]) -> bool:
+        return all(self.processors[vp].delivered >= mark for vp, mark in waits.items())
+
     def flush_queue(self, vp: VpIndex, sint: Sint) -> None:
         self.processors[vp].queues[sint].clear()
 
@@ -145,6 +157,10 @@ class Partition:
                 self._dirty[processor] = None
             for waiting_vp, sint in list(self._withheld):
                 self._pump(self.processors[waiting_vp], sint)
+            reached = [entry for entry in self._awaited if self._reached(entry[0])]
+            for entry in reached:
+                self._awaited.remove(entry)
+                entry[1]()
         if kind == ToHost.CAST:
             self._hypercall(processor, parts[3], parts[4], parts[5])
         elif kind == ToHost.HYPERCALL:
@@ -188,7 +204,7 @@ class Partition:
         key = (processor.index, sint)
         while queue and not processor.untaken[sint]:
             head = queue[0]
-            if any(self.processors[vp].delivered < mark for vp, mark in head.waits.items()):
+            if not self._reached(head.waits):
                 self._withheld[key] = None
                 return
             queue.popleft()

@@ -68,6 +68,8 @@ class VirtualProcessor:
     asked: int = 0
     """The envelope with which an acknowledgement was last asked for."""
     counts: VpCounts = field(default_factory=VpCounts)
+    by_flag: dict[int, int] = field(default_factory=dict)
+    """Signals sent, by event flag."""
 
     def __post_init__(self) -> None:
         self.reset()
@@ -128,7 +130,14 @@ class VirtualProcessor:
             counts.acknowledgements_asked += 1
         if signals:
             self.signals.clear()
-            interrupts = sum(signal >= IPI for signal in signals)
+            interrupts = 0
+            by_flag = self.by_flag
+            for signal in signals:
+                if signal >= IPI:
+                    interrupts += 1
+                else:
+                    flag = signal & 0xFFFF
+                    by_flag[flag] = by_flag.get(flag, 0) + 1
             counts.ipis_sent += interrupts
             counts.signals_sent += len(signals) - interrupts
             self.unacknowledged.append(number)

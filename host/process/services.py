@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 
 from host.vsp.device import Timer
-from protocol.errors import OperatorError, PeerError
 
 UNIX_EPOCH = 116_444_736_000_000_000
 """1970-01-01 in units of 100 ns since 1601-01-01."""
@@ -16,10 +15,9 @@ UNIX_EPOCH = 116_444_736_000_000_000
 class LoopServices:
     """``Services`` over an event loop. ``after`` runs when a callback has run: it sends what the callback raised."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, epoch: int, complain: Callable[[Exception], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, epoch: int) -> None:
         self._loop = loop
         self._epoch = epoch
-        self._complain = complain
         self.after: Callable[[], None] = lambda: None
 
     def now(self) -> int:
@@ -38,6 +36,3 @@ class LoopServices:
     def _enter(self, fn: Callable[[], None]) -> None:
         fn()
         self.after()
-
-    def complain(self, error: PeerError | OperatorError) -> None:
-        self._complain(error)

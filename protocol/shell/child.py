@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import msgpack
@@ -20,18 +21,12 @@ import uvloop
 from protocol.errors import ExitCode, OperatorError, PeerError
 
 
-class DeviceFailed(Exception):
-    """A device of the host cannot go on, and neither can the VM."""
-
-
 def explain(error: BaseException) -> tuple[ExitCode, str]:
     """The exit code and the one line for an error that ends a process."""
     if isinstance(error, PeerError):
         return ExitCode.PEER, f"protocol error: {error}"
     if isinstance(error, OperatorError):
         return error.exit_code, str(error)
-    if isinstance(error, DeviceFailed):
-        return ExitCode.DEVICE, str(error)
     frames = traceback.extract_tb(error.__traceback__)
     where = f" at {os.path.relpath(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
     return ExitCode.BUG, f"internal error{where}: {error!r}"
@@ -70,11 +65,18 @@ class Child:
         """Tell the supervisor."""
         os.write(self._status, msgpack.packb((self.name, word, *fields)))
 
-    def run(self) -> int:
-        """Run the loop until the life pipe closes or something fails; report why."""
-        gc.collect()
-        gc.freeze()
-        self.loop.run_forever()
+    def run(self, make: Callable[[], object]) -> int:
+        """Make what the process consists of, say ``ready``, and run until the life pipe closes or something fails."""
+        try:
+            body = make()
+        except Exception as error:
+            self._failure = error
+        else:
+            self.loop.call_soon(self.say, "ready")
+            gc.collect()
+            gc.freeze()
+            self.loop.run_forever()
+            del body
         if self._failure is None:
             return ExitCode.SUCCESS
         code, line = explain(self._failure)

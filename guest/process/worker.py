@@ -1,0 +1,171 @@
+"""A vCPU worker: one process that runs the guest kernel on one CPU.
+
+The shell is thin: a ZeroMQ socket under the VP port, uvloop for time and wake-ups, the shared memories. Interrupts are
+taken in the loop's callback, and synchronously when a call returns or interrupts are enabled; never in the middle of
+other code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import zmq
+
+from guest.kernel.core import Core, Timer
+from guest.kernel.locks import LockBank
+from guest.kernel.memory import KernelMemory
+from guest.machine import GuestCpu
+from protocol.ids import Cpu, VpIndex
+from protocol.journal import Recorder
+from protocol.port.vp_port import VpPort
+from protocol.shell.child import Child
+from protocol.shell.control import ControlServer
+from protocol.shell.memory import GuestRam
+from protocol.shell.pump import Pump
+
+CALL_LOOK_MS = 200
+"""How often a blocking call looks whether the supervisor is still there."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """What one worker needs to know. ``epoch`` is the monotonic clock in ns at the VM's creation."""
+
+    cpu: int
+    cpus: int
+    directory: str
+    policy: str
+    max_version: str
+    epoch: int
+    seed: int
+
+
+class SocketWire:
+    """The ZeroMQ DEALER under a port."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], spec: WorkerSpec, child: Child) -> None:
+        self.socket = context.socket(zmq.DEALER)
+        self.socket.linger = 0
+        self.socket.rcvtimeo = CALL_LOOK_MS
+        self.socket.setsockopt(zmq.IDENTITY, f"vp{spec.cpu}".encode())
+        self.socket.connect(f"ipc://{spec.directory}/bus")
+        self._child = child
+        self.deliver: Callable[[bytes], None] = lambda data: None
+        self.after_wait: Callable[[], None] = lambda: None
+
+    def send(self, data: bytes) -> None:
+        try:
+            self.socket.send(data, zmq.NOBLOCK)
+        except zmq.Again:
+            raise RuntimeError("the queue to the host is full, which the protocol forbids") from None
+
+    def wait(self) -> None:
+        while True:
+            try:
+                data = self.socket.recv()
+                break
+            except zmq.Again:
+                if self._child.orphaned():
+                    os._exit(0)
+        self.deliver(data)
+        self.after_wait()
+
+    def receive(self) -> None:
+        self.deliver(self.socket.recv(zmq.NOBLOCK))
+
+
+class LoopClock:
+    """Time from the loop: 100 ns units since the VM was created."""
+
+    def __init__(self, child: Child, epoch: int) -> None:
+        self._loop = child.loop
+        self._epoch = epoch
+        self.after: Callable[[], None] = lambda: None
+
+    def now(self) -> int:
+        return (time.monotonic_ns() - self._epoch) // 100
+
+    def call_later(self, seconds: float, then: Callable[[], None]) -> Timer:
+        def expire() -> None:
+            then()
+            self.after()
+
+        return self._loop.call_later(seconds, expire)
+
+
+class Worker:
+    """The process."""
+
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        ram: GuestRam,
+        kernel: memoryview,
+        bank: LockBank,
+        child: Child,
+        journal: int | None,
+    ) -> None:
+        self.child = child
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        wire = SocketWire(context, spec, child)
+        clock = LoopClock(child, spec.epoch)
+        self.port = VpPort(VpIndex(spec.cpu), ram, wire)
+        recorder = Recorder(f"cpu{spec.cpu}", clock.now, partial(os.write, journal)) if journal is not None else None
+        self.core = Core(Cpu(spec.cpu), spec.cpus, self.port, KernelMemory(kernel), bank, clock)
+        self.guest = GuestCpu(self.core, spec.policy, spec.max_version, recorder)
+        wire.deliver = self.port.receive
+        self.pump = Pump(child.loop, wire.socket, wire.receive, self.core.run)
+        wire.after_wait = self.pump.kick
+        clock.after = self.pump.kick
+        self.control = ControlServer(
+            child.loop,
+            context,
+            f"ipc://{spec.directory}/cpu{spec.cpu}",
+            {
+                "settled": lambda: self._run(self.guest.settled()),
+                "program": lambda name, **arguments: self._run(self.guest.programs[name](**arguments)),
+                "snapshot": self.snapshot,
+            },
+            self.pump.kick,
+        )
+        self.port.hello()
+        self.guest.start()
+        self.pump.kick()
+
+    def _run(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Future[Any]:
+        """Run a coroutine of the guest kernel as a task of this CPU; its result as a future of the loop."""
+        future: asyncio.Future[Any] = self.child.loop.create_future()
+
+        async def task() -> None:
+            try:
+                future.set_result(await coroutine)
+            except Exception as error:
+                future.set_exception(error)
+
+        self.core.sched.spawn(task(), "control")
+        self.pump.kick()
+        return future
+
+    def snapshot(self) -> dict[str, Any]:
+        """What this CPU has counted; taken at a fence it is part of a consistent cut."""
+        return {"port": asdict(self.port.counts), **self.guest.snapshot()}
+
+
+def run_worker(
+    spec: WorkerSpec,
+    ram: GuestRam,
+    kernel: memoryview,
+    bank: LockBank,
+    life: int,
+    status: int,
+    journal: int | None,
+) -> int:
+    """The body of a worker process; returns its exit code."""
+    child = Child(f"cpu{spec.cpu}", life, status)
+    return child.run(lambda: Worker(spec, ram, kernel, bank, child, journal))

@@ -1,0 +1,77 @@
+"""Faults that can be injected into a running host. Each breaks what one equation of the report, or one test, watches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from host.hypervisor.vp import VirtualProcessor
+from host.machine import Machine
+from host.vsp.storage.faults import FlippedByte
+from protocol.port.envelope import IPI, ToPort, read_to_port, to_port
+
+
+def suppress_signals(machine: Machine, relid: int) -> None:
+    """A lost interrupt: the event flag of ``relid`` is not set any more, though the host believes that it is."""
+    machine.partition.options.suppress_signals |= {relid}
+
+
+def no_delivery_fences(machine: Machine) -> None:
+    """Promises are no longer withheld until earlier signals are delivered: ZeroMQ's sockets overtake each other."""
+    machine.partition.options.delivery_fences = False
+
+
+def flip_byte(machine: Machine, offset: int) -> None:
+    """The disk answers with one byte flipped."""
+    for disk in machine.disks.values():
+        disk.backend = FlippedByte(disk.backend, offset)
+
+
+def lose_flag(machine: Machine, relid: int) -> None:
+    """The next envelope with the flag of ``relid`` loses it on the way; the one after is whole again."""
+    for processor in machine.partition.processors:
+        _rewrite(processor, lambda signals: [signal for signal in signals if signal & 0xFFFF != relid])
+
+
+def invent_flag(machine: Machine, relid: int, vp: int = 0) -> None:
+    """The next envelope to ``vp`` carries a flag that the host has not sent."""
+    _rewrite(machine.partition.processors[vp], lambda signals: [*signals, 2 << 16 | relid], always=True)
+
+
+def lose_ipi(machine: Machine, vp: int) -> None:
+    """The next interrupt from one VP to ``vp`` is lost on the way."""
+    _rewrite(machine.partition.processors[vp], lambda signals: [signal for signal in signals if signal < IPI])
+
+
+def forget_message(machine: Machine) -> None:
+    """One message to VP 0 is not counted."""
+    machine.partition.processors[0].counts.messages_sent -= 1
+
+
+def _rewrite(processor: VirtualProcessor, change: Callable[[list[int]], list[int]], always: bool = False) -> None:
+    """Change the signals of the next envelope that has some that change, behind the back of the counts."""
+    transmit = processor.transmit
+
+    def altered(data: bytes) -> None:
+        number, flags, signals, kind, *fields = read_to_port(data)
+        changed = change(signals)
+        if changed == signals and not always:
+            transmit(data)
+            return
+        processor.transmit = transmit
+        transmit(to_port(number, flags, changed, ToPort(kind), *fields))
+
+    processor.transmit = altered
+
+
+FAULTS: dict[str, Callable[..., None]] = {
+    fault.__name__: fault
+    for fault in (
+        suppress_signals,
+        no_delivery_fences,
+        flip_byte,
+        lose_flag,
+        invent_flag,
+        lose_ipi,
+        forget_message,
+    )
+}

@@ -1,0 +1,137 @@
+"""The host process: a ROUTER socket towards the VP ports, a loop, and the machine between them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import zmq
+
+from host.faults import FAULTS
+from host.machine import Disk, Machine, MachineSpec
+from host.process.disk import ImageFile
+from host.process.services import LoopServices
+from protocol.ids import VpIndex
+from protocol.journal import Recorder
+from protocol.port.envelope import EnvelopeError
+from protocol.shell.child import Child
+from protocol.shell.control import ControlServer
+from protocol.shell.fence import full_fence
+from protocol.shell.memory import GuestRam
+from protocol.shell.pump import Pump
+
+
+@dataclass(frozen=True, slots=True)
+class HostSpec:
+    """``epoch`` is the monotonic clock in ns at the VM's creation."""
+
+    directory: str
+    epoch: int
+    machine: MachineSpec
+
+
+class Bus:
+    """The ROUTER socket: one peer per VP. A peer that is nobody, or that says what nobody says, ends the VM."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], directory: str, vcpus: int) -> None:
+        self.socket = context.socket(zmq.ROUTER)
+        self.socket.linger = 0
+        self.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self.socket.bind(f"ipc://{directory}/bus")
+        self._names = [f"vp{vp}".encode() for vp in range(vcpus)]
+        self._vps = {name: VpIndex(vp) for vp, name in enumerate(self._names)}
+        self.deliver: Callable[[VpIndex, bytes], None] = lambda vp, data: None
+
+    def transmit(self, vp: VpIndex, data: bytes) -> None:
+        """Send to a port; a full queue means that the window has failed to bound it, which is a bug."""
+        try:
+            self.socket.send(self._names[vp], zmq.SNDMORE | zmq.NOBLOCK)
+        except zmq.Again:
+            raise RuntimeError(f"the queue to VP {vp} is full, which the protocol forbids") from None
+        self.socket.send(data, zmq.NOBLOCK)
+
+    def receive(self) -> None:
+        name = self.socket.recv(zmq.NOBLOCK)
+        parts = [name]
+        while self.socket.getsockopt(zmq.RCVMORE):
+            parts.append(self.socket.recv(zmq.NOBLOCK))
+        vp = self._vps.get(name)
+        if vp is None or len(parts) != 2:
+            raise EnvelopeError(f"a stranger is on the socket: peer {name[:16]!r} sent {len(parts) - 1} parts")
+        try:
+            self.deliver(vp, parts[1])
+        except EnvelopeError as error:
+            raise EnvelopeError(f"VP {vp}: {error}") from None
+
+
+class HostProcess:
+    """The process."""
+
+    def __init__(self, spec: HostSpec, ram: GuestRam, child: Child, journal: int | None) -> None:
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._child = child
+        self._bus = Bus(context, spec.directory, spec.machine.vcpus)
+        self._services = LoopServices(child.loop, spec.epoch)
+        recorder = Recorder("host", self._services.now, partial(os.write, journal)) if journal is not None else None
+        self.machine = Machine(
+            spec.machine, ram, self._bus.transmit, self._services, self._open_disk, full_fence, recorder
+        )
+        self.machine.partition.on_crash = self._crashed
+        self._bus.deliver = self.machine.receive
+        self._pump = Pump(child.loop, self._bus.socket, self._bus.receive, self._work)
+        self._services.after = self._after
+        self._control = ControlServer(
+            child.loop,
+            context,
+            f"ipc://{spec.directory}/host",
+            {
+                "quiesce": self.machine.services.quiesce,
+                "resume": self.machine.services.resume,
+                "fence": self._fence,
+                "snapshot": self.machine.snapshot,
+                "shutdown": self._shutdown,
+                "inject": lambda fault, **arguments: FAULTS[fault](self.machine, **arguments),
+            },
+            self._after,
+        )
+
+    def _work(self) -> bool:
+        self.machine.flush()
+        return False
+
+    def _after(self) -> None:
+        self.machine.flush()
+        self._pump.kick()
+
+    def _open_disk(self, disk: Disk) -> ImageFile:
+        return ImageFile(disk.path, disk.writable, self._services.post)
+
+    def _crashed(self, vp: VpIndex, text: str) -> None:
+        self._child.fail(RuntimeError(f"the guest panicked on VP {vp}: {text}"))
+
+    def _fence(self) -> asyncio.Future[None]:
+        """Done when every signal raised so far, towards every VP, has been delivered."""
+        future: asyncio.Future[None] = self._child.loop.create_future()
+        self.machine.partition.when_delivered(self.machine.partition.vps, lambda: future.set_result(None))
+        return future
+
+    def _shutdown(self) -> asyncio.Future[Any]:
+        """Ask the guest to power off; its answer's status."""
+        future: asyncio.Future[Any] = self._child.loop.create_future()
+        self.machine.shutdown.request_shutdown(future.set_result)
+        return future
+
+
+def run_host(spec: HostSpec, ram: GuestRam, life: int, status: int, journal: int | None) -> int:
+    """The body of the host process; returns its exit code."""
+    child = Child("host", life, status)
+    code = child.run(lambda: HostProcess(spec, ram, child, journal))
+    # The supervisor does this too, unless it was killed; then nobody else is left to do it.
+    if child.orphaned():
+        shutil.rmtree(spec.directory, ignore_errors=True)
+    return code

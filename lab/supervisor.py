@@ -1,0 +1,285 @@
+"""The supervisor: starts the processes of one VM, outlives them, and leaves nothing behind.
+
+It never has a thread, a ZeroMQ context or an event loop, so that it can fork; it waits in ``select``. Its standard
+input is the life pipe of whoever started it, its standard output carries one JSON line per event. The host is bound
+before the first worker is forked.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import mmap
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgpack
+from guest.system import LOCK_FAMILIES
+from host.process.main import HostSpec, run_host
+
+from guest.process.locks import InheritedLocks
+from guest.process.worker import WorkerSpec, run_worker
+from lab import rundir
+from lab.machine import machine_spec
+from lab.spec import VmSpec
+from protocol.errors import ExitCode, OperatorError
+from protocol.journal import merge, pack
+from protocol.shell.child import explain
+from protocol.shell.memory import GuestRam
+
+KERNEL_BYTES = 16 << 20
+STOP_SECONDS = 3.0
+"""How long processes may take to end when their life pipe closes; then they are killed."""
+
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(slots=True)
+class Ended(Exception):
+    """The VM is over: with which exit code, and the line to print, if any."""
+
+    code: ExitCode
+    line: str = ""
+
+
+@dataclass(slots=True)
+class Process:
+    """A child and the pipe on which it talks."""
+
+    name: str
+    pid: int
+    status: int
+    words: msgpack.Unpacker = field(default_factory=msgpack.Unpacker)
+
+
+class Supervisor:
+    """One VM from fork to clean-up."""
+
+    def __init__(self, spec: VmSpec) -> None:
+        self.spec = spec
+        self.directory = rundir.create(spec.name)
+        self.ram = GuestRam.create(spec.memory_mb << 20, f"vmbus-lab:{spec.name}:ram")
+        self.kernel_fd = os.memfd_create(f"vmbus-lab:{spec.name}:kernel", os.MFD_CLOEXEC)
+        os.ftruncate(self.kernel_fd, KERNEL_BYTES)
+        self.kernel = memoryview(mmap.mmap(self.kernel_fd, 0)).cast("Q")
+        self.locks = InheritedLocks(LOCK_FAMILIES)
+        self.epoch = time.monotonic_ns()
+        self.children: dict[int, Process] = {}
+        self.journals: list[int] = []
+        self._ready = 0
+        self._life_read, self._life_write = os.pipe()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+        os.set_blocking(self._wake_read, False)
+        self._signalled: int | None = None
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        self._signalled = number
+
+    # --- children -------------------------------------------------------------------------------------------------
+
+    def _fork(self, name: str, run: Callable[[int, int, int | None], int], kill_with_us: bool) -> None:
+        """Start a child that runs ``run(life, status, journal)``."""
+        status_read, status_write = os.pipe()
+        journal = self._journal()
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid:
+            os.close(status_write)
+            os.set_blocking(status_read, False)
+            self.children[pid] = Process(name, pid, status_read)
+            return
+        code: int = ExitCode.BUG
+        try:
+            if kill_with_us:
+                ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for fd in (self._life_write, self._wake_read, self._wake_write, status_read):
+                os.close(fd)
+            for other in self.children.values():
+                os.close(other.status)
+            _redirect_standard_streams()
+            code = run(self._life_read, status_write, journal)
+        except BaseException as error:
+            exit_code, line = explain(error)
+            code = exit_code
+            os.write(status_write, msgpack.packb((name, "failed", int(exit_code), line)))
+        finally:
+            os._exit(code)
+
+    def _journal(self) -> int | None:
+        """An unnamed file beside the trace for one process's records: it survives the process, and nothing is left."""
+        if self.spec.trace is None:
+            return None
+        self.journals.append(fd := os.open(Path(self.spec.trace).resolve().parent, os.O_TMPFILE | os.O_RDWR, 0o600))
+        return fd
+
+    def start(self) -> None:
+        """Start the host, then the workers; each says when it is ready."""
+        spec = self.spec
+        host = HostSpec(str(self.directory), self.epoch, machine_spec(spec))
+        self._fork("host", lambda life, status, journal: run_host(host, self.ram, life, status, journal), False)
+        self._await_ready(1)
+        for cpu in range(spec.vcpus):
+            worker = WorkerSpec(
+                cpu, spec.vcpus, str(self.directory), spec.policy, spec.max_version, self.epoch, spec.seed
+            )
+            self._fork(
+                f"cpu{cpu}",
+                lambda life, status, journal, worker=worker: run_worker(  # type: ignore[misc]
+                    worker, self.ram, self.kernel, self.locks, life, status, journal
+                ),
+                True,
+            )
+        self._await_ready(1 + spec.vcpus)
+        rundir.VmInfo(
+            name=spec.name,
+            supervisor=os.getpid(),
+            pids={process.name: process.pid for process in self.children.values()},
+            ram_fd=self.ram.fd,
+            kernel_fd=self.kernel_fd,
+            vcpus=spec.vcpus,
+            policy=spec.policy,
+            started=time.time(),
+        ).write()
+        self.tell("started")
+
+    def _await_ready(self, count: int) -> None:
+        """Wait until ``count`` children in all have said that they are ready."""
+        while self._ready < count:
+            self._ready += sum(word[1] == "ready" for word in self._wait())
+
+    # --- waiting --------------------------------------------------------------------------------------------------
+
+    def _wait(self) -> list[tuple[str, str]]:
+        """Wait for something to happen: words of children; raises ``Ended`` for whatever ends the VM."""
+        pipes = {process.status: process for process in self.children.values()}
+        ready, _, _ = select.select([0, self._wake_read, *pipes], [], [])
+        with suppress(BlockingIOError):
+            os.read(self._wake_read, 4096)
+        if self._signalled is not None:
+            raise Ended(ExitCode.INTERRUPTED if self._signalled == signal.SIGINT else ExitCode.TERMINATED)
+        words = [word for fd in ready if fd in pipes for word in self._words(pipes[fd])]
+        for name, kind, *rest in words:
+            if kind == "failed":
+                raise Ended(ExitCode(rest[0]), f"{name}: {rest[1]}")
+        self._reap()
+        if 0 in ready and not os.read(0, 4096):
+            raise Ended(ExitCode.SUCCESS)
+        return words
+
+    def _words(self, process: Process) -> list[tuple[str, str]]:
+        with suppress(BlockingIOError):
+            process.words.feed(os.read(process.status, 65536))
+        return [tuple(word) for word in process.words]
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            process = self.children.pop(pid)
+            words = self._words(process)
+            os.close(process.status)
+            for _, kind, *rest in words:
+                if kind == "failed":
+                    raise Ended(ExitCode(rest[0]), f"{process.name}: {rest[1]}")
+            code = os.waitstatus_to_exitcode(status)
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+            raise Ended(ExitCode.PROCESS_DIED, f"{process.name} (pid {pid}) {how}; the VM cannot go on without it")
+
+    def serve(self) -> None:
+        """Until something ends the VM."""
+        while True:
+            self._wait()
+
+    def tell(self, event: str, **fields: object) -> None:
+        """One line to whoever started us, if they are still there."""
+        with suppress(OSError):
+            os.write(1, json.dumps({"event": event, **fields}).encode() + b"\n")
+
+    # --- the end --------------------------------------------------------------------------------------------------
+
+    def clean_up(self) -> None:
+        """End every child, write the trace, remove the run directory."""
+        os.close(self._life_write)
+        deadline = time.monotonic() + STOP_SECONDS
+        while self.children and time.monotonic() < deadline:
+            self._collect()
+            if self.children:
+                select.select([self._wake_read], [], [], 0.05)
+                with suppress(BlockingIOError):
+                    os.read(self._wake_read, 4096)
+        for pid in self.children:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        while self.children:
+            self._collect(block=True)
+        if self.spec.trace is not None:
+            self._write_trace(self.spec.trace)
+        rundir.remove(self.spec.name)
+
+    def _collect(self, block: bool = False) -> None:
+        try:
+            pid, _ = os.waitpid(-1, 0 if block else os.WNOHANG)
+        except ChildProcessError:
+            self.children.clear()
+            return
+        if pid:
+            os.close(self.children.pop(pid).status)
+
+    def _write_trace(self, path: str) -> None:
+        parts = []
+        for fd in self.journals:
+            with open(fd, "rb") as file:
+                file.seek(0)
+                parts.append(file.read())
+        with open(path, "wb") as out:
+            out.writelines(pack(record) for record in merge(parts))
+
+
+def _redirect_standard_streams() -> None:
+    """A child's standard input and output are not the command line's; its standard error is."""
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.close(null)
+
+
+def main() -> int:
+    """Entry point: ``python -m lab.supervisor SPEC`` with the description as JSON."""
+    try:
+        supervisor = Supervisor(VmSpec.from_json(sys.argv[1]))
+    except OperatorError as error:
+        print(json.dumps({"event": "ended", "code": int(error.exit_code), "line": str(error)}), flush=True)
+        return error.exit_code
+    try:
+        supervisor.start()
+        supervisor.serve()
+        raise AssertionError("serving ends by an exception")
+    except Ended as ended:
+        code, line = ended.code, ended.line
+    except Exception as error:
+        code, line = explain(error)
+    supervisor.clean_up()
+    supervisor.tell("ended", code=int(code), line=line)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
