@@ -80,9 +80,10 @@ class IrqDomain:
     def dispose_mapping(self, hwirq: int) -> Irq:
         """``irq_dispose_mapping()`` up to the point where Linux waits for RCU; returns the IRQ, 0 if there was none.
 
-        The IRQ's action must have been freed, so no handler runs. Its number stays taken until :func:`guest.irq.alloc.free_desc`, which the
-        caller owes once no CPU can still be between its look at the map and the flow handler. As in Linux the flow
-        handler becomes the "bad IRQ" one *before* the map entry goes, so such a CPU may run it.
+        The IRQ's action must have been freed, so no handler runs. Its number stays taken until
+        :func:`guest.irq.alloc.free_desc`, which the caller owes once no CPU can still be between its look at the map
+        and the flow handler. As in Linux the flow handler becomes the "bad IRQ" one *before* the map entry goes, so
+        such a CPU may run it.
         """
         core = self._core
         with core.irq_domain_mutex:

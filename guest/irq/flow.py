@@ -60,9 +60,11 @@ def simple_irq(
     NO_ACTION, DISABLED = own + IrqCpuStat.pended_no_action.offset, own + IrqCpuStat.pended_disabled.offset
 
     def handle_simple_irq(irq: Irq) -> None:
-        """Count and run the action, unless the IRQ is in progress on another CPU (then nothing at all: the interrupt is
-        neither counted nor kept), or has no action or is disabled (then it is kept as PENDING, uncounted, and replayed
-        once by whoever starts the IRQ)."""
+        """Count and run the action.
+
+        In progress on another CPU: the interrupt is dropped, neither counted nor kept. No action, or disabled: it is
+        kept as PENDING, uncounted, and replayed once by whoever starts the IRQ.
+        """
         desc = first + irq * size
         lock = locks[irq % ways]
         if p:
