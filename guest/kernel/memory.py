@@ -180,7 +180,7 @@ class Symbol(Struct):
     """Where a table lies: the kallsyms of the segment. Every CPU stores the same words when it builds its kernel."""
 
     name = Text(48, "every CPU, the same value")
-    base = Word("every CPU, the same value")
+    place = Word("every CPU, the same value")
     count = Word("every CPU, the same value")
 
 
@@ -209,7 +209,7 @@ class KernelMemory:
             raise MemoryError(f"kernel memory is full: {struct.__name__} x {count} needs {self._next} words")
         symbol = self._symbols[self._placed]
         self._placed += 1
-        symbol.name, symbol.base, symbol.count = struct.__name__, base, count
+        symbol.name, symbol.place, symbol.count = struct.__name__, base, count
         return Table(struct, self.words, base, count)
 
     def one(self, struct: type[S]) -> S:
@@ -220,7 +220,7 @@ class KernelMemory:
         """The first table of ``struct`` that a kernel has placed here. Raises ``LookupError`` if there is none yet."""
         for symbol in self._symbols:
             if symbol.count and symbol.name == struct.__name__:
-                return Table(struct, self.words, symbol.base, symbol.count)
+                return Table(struct, self.words, symbol.place, symbol.count)
         raise LookupError(f"no kernel has placed {struct.__name__} here")
 
     @property

@@ -1,0 +1,1 @@
+"""The SCSI mid layer and the disk driver above any controller: commands, scan, error rules, sd."""

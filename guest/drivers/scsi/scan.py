@@ -1,0 +1,114 @@
+"""Finding the logical units of a controller, as Linux does (drivers/scsi/scsi_scan.c).
+
+INQUIRY to LUN 0 of every target, then REPORT LUNS to each target that answered, then INQUIRY to the other LUNs. A
+qualifier of 3 means "the target answers, no unit here": such a target is still asked for its list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from guest.drivers.scsi import command
+from guest.drivers.scsi.command import ScsiAddress, ScsiCommand
+from guest.drivers.scsi.result import Disposition, ScsiResult
+from protocol.ids import Pfn
+
+Execute = Callable[[ScsiAddress, ScsiCommand], Awaitable[ScsiResult]]
+
+FIRST_INQUIRY: Final = 36
+REPORT_LUNS_SIZE: Final = 4096
+"""Room for 511 units, as ``scsi_report_lun_scan`` asks first."""
+VPD_SIZE: Final = 255
+VPD_PAGES: Final = (0x80, 0x83, 0x89, 0xB0, 0xB1, 0xB2)
+"""Read if page 0 lists them (``scsi_attach_vpd``), in this order."""
+TRIES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A logical unit that is there: its standard INQUIRY data and its pages of vital product data by number."""
+
+    address: ScsiAddress
+    inquiry: bytes
+    vpd: dict[int, bytes] = field(default_factory=dict)
+
+
+class Scanner:
+    """One scan. ``buffer`` is a page for what the device returns; ``page`` its bytes."""
+
+    def __init__(self, execute: Execute, buffer: Pfn, page: memoryview) -> None:
+        self._execute = execute
+        self._buffer = buffer
+        self._page = page
+
+    async def scan_host(self, channels: int, targets: int, max_lun: int) -> AsyncIterator[Unit]:
+        """``scsi_scan_host``: every unit on channels 0.. and targets 0.., in the order in which Linux finds them."""
+        for channel in range(channels):
+            for target in range(targets):
+                async for unit in self._scan_target(channel, target, max_lun):
+                    yield unit
+
+    async def _scan_target(self, channel: int, target: int, max_lun: int) -> AsyncIterator[Unit]:
+        zero = ScsiAddress(channel, target, 0)
+        standard = await self._inquire(zero)
+        if standard is None:
+            return
+        if _is_unit(standard):
+            yield await self._attach(zero, standard)
+        for lun in await self._report_luns(zero):
+            address = ScsiAddress(channel, target, lun)
+            if not 0 < lun <= max_lun:
+                continue
+            standard = await self._inquire(address)
+            if standard is not None and _is_unit(standard):
+                yield await self._attach(address, standard)
+
+    async def _inquire(self, address: ScsiAddress) -> bytes | None:
+        """``scsi_probe_lun``: 36 bytes, then all that there are. None: nothing answers."""
+        data = await self.data(address, command.inquiry(self._buffer, FIRST_INQUIRY))
+        if data is None or len(data) < 5:
+            return None
+        length = data[4] + 5
+        if length > FIRST_INQUIRY:
+            data = await self.data(address, command.inquiry(self._buffer, length)) or data
+        return data
+
+    async def _report_luns(self, address: ScsiAddress) -> list[int]:
+        """Simplified: where the list cannot be had, Linux tries one LUN after the other."""
+        data = await self.data(address, command.report_luns(self._buffer, REPORT_LUNS_SIZE))
+        if data is None or len(data) < 8:
+            return []
+        end = min(len(data), 8 + int.from_bytes(data[:4], "big"))
+        return [int.from_bytes(data[at : at + 2], "big") & 0x3FFF for at in range(8, end - 7, 8)]
+
+    async def _attach(self, address: ScsiAddress, standard: bytes) -> Unit:
+        listed = await self._vpd(address, 0) or b""
+        pages = [page for page in VPD_PAGES if page in listed[4:]]
+        vpd = {page: data for page in pages if (data := await self._vpd(address, page)) is not None}
+        return Unit(address, standard, vpd)
+
+    async def _vpd(self, address: ScsiAddress, page: int) -> bytes | None:
+        """``scsi_get_vpd_page``. An answer of another page is none: storvsc hides errors of INQUIRY."""
+        data = await self.data(address, command.inquiry(self._buffer, VPD_SIZE, page))
+        if data is None or len(data) < 4 or data[1] != page:
+            return None
+        return data[: 4 + int.from_bytes(data[2:4], "big")]
+
+    async def data(self, address: ScsiAddress, request: ScsiCommand) -> bytes | None:
+        """What the device returns; None if it fails for good (a unit attention is worth another try)."""
+        for _ in range(TRIES):
+            # An old answer must not be taken for a new one that the device claims to have moved.
+            self._page[: request.length] = bytes(request.length)
+            result = await self._execute(address, request)
+            if result.disposition is Disposition.SUCCESS:
+                return bytes(self._page[: min(result.transferred, request.length)])
+            if result.disposition is Disposition.FAIL:
+                return None
+        return None
+
+
+def _is_unit(standard: bytes) -> bool:
+    """Peripheral qualifier 0: connected. Other qualifiers mean that the address could have a unit but has none."""
+    return standard[0] >> 5 == 0

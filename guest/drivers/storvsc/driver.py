@@ -1,0 +1,123 @@
+"""storvsc as the bus sees it: probe, remove, callback; and how a command from any CPU finds its controller."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from guest.block.disk import GONE, LIVE, Disks
+from guest.block.queue import DEFAULT_DEPTH, RequestQueue
+from guest.drivers.scsi.command import ScsiAddress, ScsiCommand
+from guest.drivers.scsi.result import ScsiResult
+from guest.drivers.scsi.scan import Scanner
+from guest.drivers.scsi.sd import Sd
+from guest.drivers.storvsc.controller import Controller
+from guest.drivers.storvsc.handshake import channel_init
+from guest.kernel.core import Core
+from guest.kernel.memory import Struct, Word
+from guest.vmbus.bus import Vmbus
+from guest.vmbus.channel import VmbusChannel
+from guest.vmbus.device import HvDriver, VmbusDevice
+from guest.vmbus.words import CallbackMode
+from protocol.ids import Relid
+from protocol.wire.guids import HV_SCSI_GUID
+
+RING_SIZE: Final = 128 * 1024
+"""``storvsc_ringbuffer_size``, each way, control page included."""
+CHANNELS: Final = 8
+TARGETS: Final = 2
+MAX_LUN: Final = 255
+"""``STORVSC_MAX_CHANNELS``, ``STORVSC_MAX_TARGETS``, ``STORVSC_MAX_LUNS_PER_TARGET`` of a SCSI controller."""
+
+
+class ScsiHostWords(Struct):
+    """``host_index_ida``."""
+
+    taken = Word("connect CPU")
+    """Bit n set: SCSI host n exists."""
+
+
+class Storvsc(HvDriver):
+    """``storvsc_drv``. ``queue`` and ``disks`` are what programs use.
+
+    Simplified: SCSI controllers only; units do not come and go at run time; one channel to a controller. A host that
+    announces sub-channels is not asked for them: ``_controller`` is where a request would choose among channels
+    (``storvsc_do_io``), and ``probe`` where they would be created (``handle_multichannel_storage``).
+    """
+
+    name = "hv_storvsc"
+    id_table = (HV_SCSI_GUID,)
+
+    def __init__(self, core: Core, bus: Vmbus, depth: int = DEFAULT_DEPTH) -> None:
+        super().__init__(core, bus)
+        self.queue = RequestQueue(core, depth)
+        self._sd = Sd(core, self._execute)
+        self.disks = Disks(core, self._sd)
+        self._hosts = core.memory.one(ScsiHostWords)
+        self._controllers: dict[Relid, Controller] = {}
+        self._answered = core.calls.register(lambda _: core.wake_parked())
+
+    async def probe(self, device: VmbusDevice) -> None:
+        """``storvsc_probe``: number the host, open the channel, shake hands, look for disks. Raises VmbusError."""
+        channel = device.channel
+        controller = self._controller(channel)
+        words = controller.words
+        words.host_no = self._new_host()
+        channel.set_read_mode(CallbackMode.BATCHED)
+        channel.irq_name = f"pri@storvsc{words.host_no}"  # patch 5 of the RFC
+        try:
+            await channel.open(RING_SIZE, RING_SIZE)
+            agreed = await channel_init(controller.exchange)
+            words.version = agreed.version
+            words.max_transfer = agreed.max_transfer
+            words.sub_channels_allowed = agreed.sub_channels
+            await self._scan(controller)
+        except Exception:
+            await self.remove(device)
+            raise
+
+    async def remove(self, device: VmbusDevice) -> None:
+        """``storvsc_remove``: no new requests, wait for those under way, close."""
+        channel = device.channel
+        for disk in self.disks:
+            if disk.words.relid == channel.relid:
+                disk.words.state = GONE
+        controller = self._controller(channel)
+        await controller.drain()
+        await channel.close()
+        self._hosts.taken &= ~(1 << controller.words.host_no)
+
+    def onchannel_callback(self, channel: VmbusChannel) -> None:
+        """``storvsc_on_channel_callback``."""
+        self._controller(channel).on_channel_callback()
+
+    def _controller(self, channel: VmbusChannel) -> Controller:
+        """This CPU's view of the controller behind a channel; a relid may be given to another channel later."""
+        known = self._controllers.get(channel.relid)
+        if known is None or known.channel is not channel:
+            known = self._controllers[channel.relid] = Controller(self.core, self.queue, channel, self._answered)
+        return known
+
+    async def _execute(self, relid: Relid, address: ScsiAddress, command: ScsiCommand) -> ScsiResult:
+        return await self._controller(self.bus.channel(relid)).execute(address, command)
+
+    def _new_host(self) -> int:
+        """``ida_alloc``: the lowest number that is free."""
+        taken = self._hosts.taken
+        number = (~taken & taken + 1).bit_length() - 1
+        self._hosts.taken = taken | 1 << number
+        return number
+
+    async def _scan(self, controller: Controller) -> None:
+        """``scsi_scan_host``; the disks are there for every CPU when their state is LIVE."""
+        core = self.core
+        buffer = core.pages.allocate()
+        try:
+            scanner = Scanner(controller.execute, buffer, core.ram.page(buffer))
+            async for unit in scanner.scan_host(CHANNELS, TARGETS, MAX_LUN):
+                disk = self.disks.unused()
+                disk.words.host_no = controller.words.host_no
+                relid, limit = controller.channel.relid, controller.words.max_transfer
+                if await self._sd.probe(disk, relid, unit, limit, buffer):
+                    disk.words.state = LIVE
+        finally:
+            core.pages.free(buffer)
