@@ -70,7 +70,8 @@ class Loopback:
     """A ``VspChannel`` whose guest is the test.
 
     ``upstream`` and ``downstream`` are the pages of the two rings, control page first. ``signals`` counts how often
-    the host set the channel's event flag.
+    the host set the channel's event flag, ``doorbells`` how often the guest signalled. ``guest_writer`` and
+    ``guest_reader`` are the guest's ends, for a test that wants to misuse them.
     """
 
     def __init__(self, ram: Ram, upstream: Sequence[int], downstream: Sequence[int], relid: int = 1) -> None:
@@ -84,8 +85,8 @@ class Loopback:
         self.upstream, self.downstream = up, down
         self.incoming = RingReader(up, no_fence)
         self.outgoing = RingWriter(down, no_fence)
-        self._guest_writer = RingWriter(up, no_fence)
-        self._guest_reader = RingReader(down, no_fence)
+        self.guest_writer = RingWriter(up, no_fence)
+        self.guest_reader = RingReader(down, no_fence)
         self._device: Device | None = None
 
     def signal(self) -> None:
@@ -103,20 +104,21 @@ class Loopback:
     def send_all(self, packets: Sequence[tuple[int, bytes, int, int, bytes]]) -> None:
         """The guest writes several packets with one publication."""
         for packet in packets:
-            if not self._guest_writer.put(*packet):
+            if not self.guest_writer.put(*packet):
                 raise AssertionError("the guest's ring is full")
-        if self._guest_writer.commit():
-            self._ring_doorbell()
+        if self.guest_writer.commit():
+            self.ring_doorbell()
 
     def receive(self, limit: int | None = None) -> list[Packet]:
         """The guest takes what has arrived, at most ``limit`` packets."""
         packets: list[Packet] = []
-        self._guest_reader.drain(packets.append, limit)
-        if self._guest_reader.release():
-            self._ring_doorbell()
+        self.guest_reader.drain(packets.append, limit)
+        if self.guest_reader.release():
+            self.ring_doorbell()
         return packets
 
-    def _ring_doorbell(self) -> None:
+    def ring_doorbell(self) -> None:
+        """The guest's HvSignalEvent."""
         assert self._device is not None
         self.doorbells += 1
         self._device.doorbell()

@@ -148,6 +148,11 @@ def test_a_count_of_zero_is_256_blocks_for_the_six_byte_commands_and_none_for_th
         assert (outcome.scsi_status, outcome.transferred) == (ScsiStatus.GOOD, 0)
 
 
+def test_the_old_lun_bits_of_a_six_byte_command_are_no_part_of_the_address() -> None:
+    guest = Guest(Image(b"\x55" * 512 + bytes(63 * 512)))
+    assert guest.answer(bytes((0x08, 0xE0, 0, 0, 1, 0))) == b"\x55" * 512
+
+
 def test_an_address_near_two_to_the_64_does_not_wrap_around() -> None:
     guest = Guest(Image())
     assert sense_of(guest.command(rw(0x88, 2**64 - 1, 2), room=1024)) == (5, 0x21, 0)
@@ -170,12 +175,13 @@ def test_a_buffer_larger_than_the_transfer_is_filled_only_so_far() -> None:
 
 def test_forced_unit_access_is_a_write_and_then_a_flush() -> None:
     image = Image()
+    image.size = 2**30
     guest = Guest(image)
     guest.command(rw(0x2A, 0, 1), send=b"1" * 512)
     assert image.flushes == 0
     assert guest.command(rw(0x2A, 0, 1, fua=True), send=b"2" * 512).transferred == 512
     assert image.flushes == 1
-    guest.command(rw(0x0A, 0x08 << 8, 1), send=b"3" * 512)
+    assert guest.command(rw(0x0A, 0x08 << 16, 1), send=b"3" * 512).transferred == 512
     assert image.flushes == 1, "byte 1 of WRITE(6) is a part of the address"
 
 

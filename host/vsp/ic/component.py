@@ -12,7 +12,7 @@ from host.vsp.device import Offer, Services, VspChannel
 from host.vsp.endpoint import Endpoint
 from protocol.errors import PeerError
 from protocol.ring import Packet, PacketType
-from protocol.wire.ic import IcFlags, IcFrame, IcMessage, IcVersion, Negotiate
+from protocol.wire.ic import NOT_NEGOTIATED, IcFlags, IcFrame, IcMessage, IcVersion, Negotiate
 
 FRAMEWORKS: Final = (IcVersion(1, 0), IcVersion(3, 0))
 """``UTIL_FW_VERSION`` and ``UTIL_WS2K8_FW_VERSION``; OpenVMM offers both too."""
@@ -46,11 +46,11 @@ class Component:
         self.offer = offer
         self.tally = Tally()
         self.version: IcVersion | None = None
-        """The agreed message version; None before that."""
+        """The agreed message version; None while the channel is closed or silent."""
         self._services = services
         self._message_type = message_type
         self._versions = versions
-        self._framework = IcVersion(0, 0)
+        self._framework = NOT_NEGOTIATED
         self._endpoint: Endpoint | None = None
         self._transaction = 0
         self._awaited: int | None = None
@@ -58,7 +58,6 @@ class Component:
     def open(self, channel: VspChannel, user_data: bytes) -> None:
         """Offer all versions that this host has."""
         self._endpoint = Endpoint(channel, self._receive, self._services.complain)
-        self._awaited = None
         self._post(IcMessage.NEGOTIATE, Negotiate(FRAMEWORKS, self._versions).encode())
         self._endpoint.look()
 
@@ -66,7 +65,7 @@ class Component:
         """Nothing is ever in flight but what lies in the rings."""
         if self._endpoint:
             self._endpoint.close()
-        self.version = None
+        self._framework, self.version = NOT_NEGOTIATED, None
         self.on_close()
         done()
 
@@ -79,7 +78,7 @@ class Component:
         """Versions are agreed: requests may be sent from now on."""
 
     def on_answer(self, frame: IcFrame) -> None:
-        """The answer to the last request has come."""
+        """The answer to the last request has come. Raises PeerError if it is none after all."""
 
     def on_close(self) -> None:
         """The channel is closed; it may be opened again."""
@@ -98,9 +97,8 @@ class Component:
     def _post(self, message_type: IcMessage, body: bytes) -> None:
         assert self._endpoint is not None
         self._transaction = self._awaited = (self._transaction + 1) % 256
-        frame = IcFrame(
-            message_type, body, self._framework, self.version or IcVersion(0, 0), transaction=self._transaction
-        )
+        version = self.version or NOT_NEGOTIATED
+        frame = IcFrame(message_type, body, self._framework, version, transaction=self._transaction)
         self._endpoint.post(PacketType.IN_BAND, frame.encode())
 
     def _receive(self, packet: Packet) -> None:
@@ -115,10 +113,10 @@ class Component:
         if frame.transaction != self._awaited:
             self.tally.late += 1
             raise PeerError(f"{self._name}: answer to transaction {frame.transaction}, not {self._awaited}")
-        self._awaited = None
         if self.version is None:
             self._agree(frame)
         else:
+            self._awaited = None
             self.on_answer(frame)
             self.tally.answered += 1
 
@@ -128,7 +126,7 @@ class Component:
             raise PeerError(f"{self._name}: no version in common with the guest")
         match choice:
             case Negotiate((framework,), (version,)) if framework in FRAMEWORKS and version in self._versions:
-                self._framework, self.version = framework, version
+                self._framework, self.version, self._awaited = framework, version, None
                 self.on_agreed(version)
             case _:
                 raise PeerError(f"{self._name}: the guest chose {choice}, which was not offered")

@@ -1,7 +1,7 @@
 """One storvsp channel while it is open: SCSI requests in, completions out on the channel that they came from."""
 
 from collections.abc import Callable
-from typing import Final, Self
+from typing import Final
 
 from host.vsp.device import Services, VspChannel
 from host.vsp.endpoint import Endpoint
@@ -38,7 +38,7 @@ class Connection:
         channel: VspChannel,
         controller: ScsiController,
         services: Services,
-        operate: Callable[[Self, Packet, VstorPacket], None],
+        operate: Callable[["Connection", Packet, VstorPacket], None],
         ready: Callable[[], bool],
     ) -> None:
         self._ram = channel.ram
