@@ -1,6 +1,6 @@
 """The pump: what it takes, when it stops taking, and how often it signals."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -16,13 +16,6 @@ from protocol.shell.memory import GuestRam
 from protocol.wire.guids import HV_SCSI_GUID
 
 IN_BAND = PacketType.IN_BAND
-
-
-@pytest.fixture(scope="module")
-def ram() -> Iterator[GuestRam]:
-    memory = GuestRam.create(64 * 4096, "test-endpoint")
-    yield memory
-    memory.close()
 
 
 class Echo:
