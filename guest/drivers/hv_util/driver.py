@@ -11,8 +11,9 @@ from guest.drivers.hv_util.shutdown import ShutdownService
 from guest.drivers.hv_util.timesync import TimesyncService
 from guest.kernel.core import Core
 from guest.vmbus.bus import Vmbus
-from guest.vmbus.channel import CallbackMode, VmbusChannel
+from guest.vmbus.channel import VmbusChannel
 from guest.vmbus.device import HvDriver, VmbusDevice
+from guest.vmbus.words import CallbackMode
 from protocol.errors import PeerError
 from protocol.ring import Packet
 from protocol.wire.guids import HV_HEART_BEAT_GUID, HV_SHUTDOWN_GUID, HV_TS_GUID
@@ -55,7 +56,9 @@ class HvUtils(HvDriver):
         words = channel.state(service.words)
         channel.receive(lambda packet: self._take(channel, service, words, packet))
 
-    def _take(self, channel: VmbusChannel, service: UtilService[Any], words: UtilWords, packet: Packet) -> None:
+    def _take(
+        self, channel: VmbusChannel, service: UtilService[Any], words: UtilWords, packet: Packet
+    ) -> None:
         try:
             frame = IcFrame.decode(packet.payload)
             if frame.message_type == IcMessage.NEGOTIATE:

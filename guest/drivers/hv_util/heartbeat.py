@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from guest.drivers.hv_util.service import Reply, UtilWords
+from guest.drivers.hv_util.service import Reply, UtilService, UtilWords
 from guest.kernel.memory import Word
 from protocol.wire.guids import HV_HEART_BEAT_GUID
 from protocol.wire.ic import Heartbeat, IcFrame, IcMessage, IcVersion
@@ -17,7 +17,7 @@ class HeartbeatWords(UtilWords):
     """The number last sent back."""
 
 
-class HeartbeatService:
+class HeartbeatService(UtilService[HeartbeatWords]):
     """``util_heartbeat``. The rest of the body goes back as it came."""
 
     class_id = HV_HEART_BEAT_GUID

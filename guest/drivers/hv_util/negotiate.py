@@ -1,4 +1,4 @@
-"""Version negotiation of the integration services: the host lists, the guest chooses (``vmbus_prep_negotiate_resp``)."""
+"""Version negotiation of a service: the host lists, the guest chooses (``vmbus_prep_negotiate_resp``)."""
 
 from __future__ import annotations
 

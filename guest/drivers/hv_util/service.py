@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, TypeVar
 from uuid import UUID
 
 from guest.kernel.memory import Struct, Word
@@ -38,14 +39,15 @@ class Reply:
 W = TypeVar("W", bound=UtilWords)
 
 
-class UtilService(Protocol, Generic[W]):
+class UtilService(ABC, Generic[W]):
     """One integration service of one CPU; what it must remember is in the words of the channel."""
 
-    class_id: UUID
-    message_type: IcMessage
-    versions: tuple[IcVersion, ...]
+    class_id: ClassVar[UUID]
+    message_type: ClassVar[IcMessage]
+    versions: ClassVar[tuple[IcVersion, ...]]
     """Message versions this side speaks, best first."""
     words: type[W]
 
+    @abstractmethod
     def respond(self, words: W, frame: IcFrame) -> Reply:
         """Answer one message of the service, in softirq context. Raises PeerError for a body that is too short."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from enum import IntEnum
 from typing import Any
 
-from guest.drivers.hv_util.service import Reply, UtilWords
+from guest.drivers.hv_util.service import Reply, UtilService, UtilWords
 from guest.kernel.core import Core
 from guest.kernel.memory import Word
 from protocol.wire.guids import HV_SHUTDOWN_GUID
@@ -33,7 +33,7 @@ class ShutdownWords(UtilWords):
     """``PowerAction`` + 1 of the newest accepted request; 0: none."""
 
 
-class ShutdownService:
+class ShutdownService(UtilService[ShutdownWords]):
     """``util_shutdown``. ``power`` is the system's hook; without one a request is accepted and nothing happens."""
 
     class_id = HV_SHUTDOWN_GUID

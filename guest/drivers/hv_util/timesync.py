@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from guest.drivers.hv_util.service import Reply, UtilWords
+from guest.drivers.hv_util.service import Reply, UtilService, UtilWords
 from guest.kernel.core import Core
 from guest.kernel.memory import Word
 from protocol.wire.guids import HV_TS_GUID
@@ -36,7 +36,7 @@ class TimesyncWords(UtilWords):
     """Samples found too old when the work ran."""
 
 
-class TimesyncService:
+class TimesyncService(UtilService[TimesyncWords]):
     """``util_timesynch``."""
 
     class_id = HV_TS_GUID

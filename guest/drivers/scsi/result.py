@@ -1,4 +1,4 @@
-"""What became of a command, and what the mid layer does about it (``scsi_decide_disposition``, ``scsi_check_sense``)."""
+"""What became of a command, and what the mid layer does about it (``scsi_decide_disposition``)."""
 
 from __future__ import annotations
 
@@ -32,6 +32,9 @@ class SenseKey(IntEnum):
     ABORTED_COMMAND = 11
 
 
+_KEY_NAMES = {key.value: key.name for key in SenseKey}
+
+
 @dataclass(frozen=True, slots=True)
 class Sense:
     """Sense key, additional sense code and its qualifier."""
@@ -48,8 +51,7 @@ class Sense:
         return cls(data[2] & 0xF, data[12], data[13])
 
     def __str__(self) -> str:
-        name = SenseKey(self.key).name if self.key in iter(SenseKey) else "?"
-        return f"{self.key:x}/{self.asc:02x}/{self.ascq:02x} ({name})"
+        return f"{self.key:x}/{self.asc:02x}/{self.ascq:02x} ({_KEY_NAMES.get(self.key, 'reserved')})"
 
 
 class Disposition(Enum):

@@ -24,6 +24,8 @@ VPD_SIZE: Final = 255
 VPD_PAGES: Final = (0x80, 0x83, 0x89, 0xB0, 0xB1, 0xB2)
 """Read if page 0 lists them (``scsi_attach_vpd``), in this order."""
 TRIES: Final = 3
+TYPE_DISK: Final = 0
+"""Peripheral device type of a direct-access block device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +36,20 @@ class Unit:
     inquiry: bytes
     vpd: dict[int, bytes] = field(default_factory=dict)
 
+    @property
+    def device_type(self) -> int:
+        return self.inquiry[0] & 0x1F
+
 
 class Scanner:
-    """One scan. ``buffer`` is a page for what the device returns; ``page`` its bytes."""
+    """One scan, and the questions that sd asks about what it found.
+
+    ``buffer`` is a page for what the device returns, ``page`` its bytes.
+    """
 
     def __init__(self, execute: Execute, buffer: Pfn, page: memoryview) -> None:
-        self._execute = execute
-        self._buffer = buffer
+        self.execute = execute
+        self.buffer = buffer
         self._page = page
 
     async def scan_host(self, channels: int, targets: int, max_lun: int) -> AsyncIterator[Unit]:
@@ -67,17 +76,17 @@ class Scanner:
 
     async def _inquire(self, address: ScsiAddress) -> bytes | None:
         """``scsi_probe_lun``: 36 bytes, then all that there are. None: nothing answers."""
-        data = await self.data(address, command.inquiry(self._buffer, FIRST_INQUIRY))
+        data = await self.data(address, command.inquiry(self.buffer, FIRST_INQUIRY))
         if data is None or len(data) < 5:
             return None
         length = data[4] + 5
         if length > FIRST_INQUIRY:
-            data = await self.data(address, command.inquiry(self._buffer, length)) or data
+            data = await self.data(address, command.inquiry(self.buffer, length)) or data
         return data
 
     async def _report_luns(self, address: ScsiAddress) -> list[int]:
         """Simplified: where the list cannot be had, Linux tries one LUN after the other."""
-        data = await self.data(address, command.report_luns(self._buffer, REPORT_LUNS_SIZE))
+        data = await self.data(address, command.report_luns(self.buffer, REPORT_LUNS_SIZE))
         if data is None or len(data) < 8:
             return []
         end = min(len(data), 8 + int.from_bytes(data[:4], "big"))
@@ -91,7 +100,7 @@ class Scanner:
 
     async def _vpd(self, address: ScsiAddress, page: int) -> bytes | None:
         """``scsi_get_vpd_page``. An answer of another page is none: storvsc hides errors of INQUIRY."""
-        data = await self.data(address, command.inquiry(self._buffer, VPD_SIZE, page))
+        data = await self.data(address, command.inquiry(self.buffer, VPD_SIZE, page))
         if data is None or len(data) < 4 or data[1] != page:
             return None
         return data[: 4 + int.from_bytes(data[2:4], "big")]
@@ -101,7 +110,7 @@ class Scanner:
         for _ in range(TRIES):
             # An old answer must not be taken for a new one that the device claims to have moved.
             self._page[: request.length] = bytes(request.length)
-            result = await self._execute(address, request)
+            result = await self.execute(address, request)
             if result.disposition is Disposition.SUCCESS:
                 return bytes(self._page[: min(result.transferred, request.length)])
             if result.disposition is Disposition.FAIL:

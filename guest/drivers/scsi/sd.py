@@ -7,13 +7,13 @@ from typing import Final
 
 from guest.block.disk import LIVE, BlockError, Disk
 from guest.drivers.scsi import command
-from guest.drivers.scsi.command import ScsiAddress, ScsiCommand
+from guest.drivers.scsi.command import ScsiCommand
 from guest.drivers.scsi.result import Disposition, ScsiResult
 from guest.drivers.scsi.scan import Scanner, Unit
 from guest.kernel.core import Core
-from protocol.ids import PAGE_SIZE, Pfn, Relid
+from protocol.ids import PAGE_SIZE, Pfn
 
-ExecuteOn = Callable[[Relid, ScsiAddress, ScsiCommand], Awaitable[ScsiResult]]
+ExecuteOn = Callable[[Disk, ScsiCommand], Awaitable[ScsiResult]]
 
 SD_MAX_RETRIES: Final = 5
 SPINUP_TRIES: Final = 3
@@ -27,7 +27,7 @@ WRITE_CACHE_ENABLED: Final = 0x04
 
 
 class Sd:
-    """One CPU's disk driver for all disks; ``execute`` carries a command to a controller by its channel."""
+    """One CPU's disk driver for all disks; ``execute`` carries a command to a disk's controller."""
 
     def __init__(self, core: Core, execute: ExecuteOn) -> None:
         self._core = core
@@ -39,7 +39,9 @@ class Sd:
         length = blocks * words.block_size
         what = f"{'write' if write else 'read'} of {blocks} blocks at LBA {lba}"
         if blocks <= 0 or lba < 0 or lba + blocks > words.blocks or length > words.max_transfer:
-            raise BlockError(f"{disk.name}: {what}: the disk has {words.blocks} blocks, a request {words.max_transfer} bytes")
+            raise BlockError(
+                f"{disk.name}: {what}: it has {words.blocks} blocks, a request moves {words.max_transfer} bytes"
+            )
         await self._carry_out(disk, command.transfer(lba, blocks, length, first, write), what)
 
     async def flush(self, disk: Disk) -> None:
@@ -49,76 +51,74 @@ class Sd:
 
     async def _carry_out(self, disk: Disk, request: ScsiCommand, what: str) -> None:
         """Send it until it succeeds, fails for good or has been tried ``SD_MAX_RETRIES`` times more."""
-        words = disk.words
-        address = ScsiAddress(words.channel, words.target, words.lun)
         for _ in range(1 + SD_MAX_RETRIES):
-            if words.state != LIVE:
+            if disk.words.state != LIVE:
                 raise BlockError(f"{disk.name}: {what} failed: the disk is gone")
-            result = await self._execute(Relid(words.relid), address, request)
+            result = await self._execute(disk, request)
             match result.disposition:
                 case Disposition.SUCCESS if result.transferred == request.length:
                     return
                 case Disposition.SUCCESS:
-                    raise BlockError(f"{disk.name}: {what} moved {result.transferred} of {request.length} bytes")
+                    raise BlockError(
+                        f"{disk.name}: {what} moved {result.transferred} of {request.length} bytes"
+                    )
                 case Disposition.FAIL:
                     break
                 case Disposition.RETRY_LATER:
                     await self._core.sleep(BUSY_DELAY)
         raise BlockError(f"{disk.name}: {what} failed: {result}")
 
-    async def probe(self, disk: Disk, relid: Relid, unit: Unit, max_transfer: int, buffer: Pfn) -> bool:
+    async def probe(self, disk: Disk, unit: Unit, ask: Scanner, max_transfer: int) -> bool:
         """``sd_probe``: find out size, write protection and cache, and fill in the disk. False: it has no capacity.
 
-        ``max_transfer`` is the controller's limit in bytes, ``buffer`` a page to read into. The caller makes it LIVE.
+        ``max_transfer`` is the controller's limit in bytes. The caller makes the disk LIVE.
         """
-
-        async def execute(address: ScsiAddress, request: ScsiCommand) -> ScsiResult:
-            return await self._execute(relid, address, request)
-
-        ask = Scanner(execute, buffer, self._core.ram.page(buffer))
         for _ in range(SPINUP_TRIES):
-            if (await execute(unit.address, command.test_unit_ready())).disposition is Disposition.SUCCESS:
+            ready = await ask.execute(unit.address, command.test_unit_ready())
+            if ready.disposition is Disposition.SUCCESS:
                 break
-        capacity = await self._capacity(ask, unit, buffer)
+        capacity = await _capacity(ask, unit)
         if capacity is None:
             return False
         words = disk.words
         words.blocks, words.block_size = capacity
-        words.relid = relid
         words.channel, words.target, words.lun = unit.address.channel, unit.address.target, unit.address.lun
-        header = await ask.data(unit.address, command.mode_sense(buffer, ALL_PAGES, 4)) or bytes(4)
+        header = await ask.data(unit.address, command.mode_sense(ask.buffer, ALL_PAGES, 4)) or bytes(4)
         words.read_only = int(len(header) > 2 and bool(header[2] & WRITE_PROTECT))
-        words.write_cache = int(await self._write_cache(ask, unit, buffer))
+        words.write_cache = int(await _write_cache(ask, unit))
         words.max_transfer = _limit(unit, max_transfer, words.block_size)
         words.vendor = unit.inquiry[8:16].decode("ascii", "replace").strip()
         words.model = unit.inquiry[16:32].decode("ascii", "replace").strip()
         words.serial = unit.vpd.get(0x80, b"")[4:].decode("ascii", "replace").strip()
         return True
 
-    @staticmethod
-    async def _capacity(ask: Scanner, unit: Unit, buffer: Pfn) -> tuple[int, int] | None:
-        """Blocks and block size: (16) first from SPC-3 on, else (10), which says 2**32 - 1 if it cannot say."""
-        long, short = command.read_capacity_16(buffer), command.read_capacity_10(buffer)
-        for request in (long, short) if unit.inquiry[2] >= SPC_3 else (short, long):
-            half = 8 if request is long else 4
-            data = await ask.data(unit.address, request) or b""
-            last, size = int.from_bytes(data[:half], "big"), int.from_bytes(data[half : half + 4], "big")
-            if len(data) < half + 4 or (request is short and last == 0xFFFF_FFFF):
-                continue
-            if size < 512 or size > PAGE_SIZE or size & (size - 1):
-                return None
-            return last + 1, size
-        return None
 
-    @staticmethod
-    async def _write_cache(ask: Scanner, unit: Unit, buffer: Pfn) -> bool:
-        """Bit WCE of the caching page, behind the header and its block descriptors: first how long, then all of it."""
-        header = await ask.data(unit.address, command.mode_sense(buffer, CACHING_PAGE, 4)) or b""
-        if len(header) < 4:
-            return False
-        data = await ask.data(unit.address, command.mode_sense(buffer, CACHING_PAGE, header[0] + 1)) or b""
-        page = data[4 + header[3] :]
-        return len(page) > 2 and page[0] & 0x3F == CACHING_PAGE and bool(page[2] & WRITE_CACHE_ENABLED)
+async def _capacity(ask: Scanner, unit: Unit) -> tuple[int, int] | None:
+    """Blocks and block size: (16) first from SPC-3 on, else (10), which says 2**32 - 1 if it cannot say."""
+    long, short = command.read_capacity_16(ask.buffer), command.read_capacity_10(ask.buffer)
+    for request in (long, short) if unit.inquiry[2] >= SPC_3 else (short, long):
+        half = 8 if request is long else 4
+        data = await ask.data(unit.address, request) or b""
+        last, size = int.from_bytes(data[:half], "big"), int.from_bytes(data[half : half + 4], "big")
+        if len(data) < half + 4 or (request is short and last == 0xFFFF_FFFF):
+            continue
+        if size < 512 or size > PAGE_SIZE or size & (size - 1):
+            return None
+        return last + 1, size
+    return None
+
+
+async def _write_cache(ask: Scanner, unit: Unit) -> bool:
+    """Bit WCE of the caching page, behind the header and its block descriptors: first how long, then all of it."""
+    header = await ask.data(unit.address, command.mode_sense(ask.buffer, CACHING_PAGE, 4)) or b""
+    if len(header) < 4:
+        return False
+    data = (
+        await ask.data(unit.address, command.mode_sense(ask.buffer, CACHING_PAGE, min(255, header[0] + 1)))
+        or b""
+    )
+    page = data[4 + header[3] :]
+    return len(page) > 2 and page[0] & 0x3F == CACHING_PAGE and bool(page[2] & WRITE_CACHE_ENABLED)
 
 
 def _limit(unit: Unit, max_transfer: int, block_size: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from guest.block.queue import RequestQueue
@@ -15,8 +16,7 @@ from guest.kernel.core import Core
 from guest.vmbus.channel import VmbusChannel
 from guest.vmbus.errors import VmbusError
 from protocol.ids import PAGE_SIZE, Cpu, Pfn
-from protocol.ring import COMPLETION_REQUESTED, Packet, ring_bytes
-from protocol.ring.gpa_direct import encode
+from protocol.ring import COMPLETION_REQUESTED, Packet
 from protocol.wire.gpadl import GpaRange
 from protocol.wire.vstor import PACKET_SIZE, REQUEST_COMPLETION, Operation, VstorPacket
 
@@ -58,27 +58,25 @@ class Controller:
             raise VmbusError(errno.ETIMEDOUT, f"storvsc: no answer to {Operation(packet.operation).name}")
         return VstorPacket.decode(words.init_answer)
 
-    async def execute(self, address: ScsiAddress, command: ScsiCommand) -> ScsiResult:
-        """``storvsc_queuecommand``: one command to one unit, from any CPU."""
-        send = self._sender(execute_srb(self.words.host_no, address, command), command)
+    async def execute(
+        self, address: ScsiAddress, command: ScsiCommand, alive: Callable[[], bool] = lambda: True
+    ) -> ScsiResult:
+        """``storvsc_queuecommand``: one command to one unit, from any CPU; it fails unsent once it is not ``alive``."""
+        payload = execute_srb(self.words.host_no, address, command)
+        send = partial(self._send, payload, _ranges(command), alive)
         return result_of(await self._queue.execute(self.channel.relid, send, self._room), command)
 
-    def _sender(self, payload: bytes, command: ScsiCommand) -> Callable[[int], bool]:
-        """``storvsc_do_io``: send it under a unique tag, or ask for a signal when there is room and say False.
-
-        The data is one range: a page list in which only the last page may be used in part.
-        """
+    def _send(
+        self, payload: bytes, ranges: tuple[GpaRange, ...], alive: Callable[[], bool], tag: int
+    ) -> bool:
+        """``storvsc_do_io``. False: the ring is full, and the callback will run when it is worth another try."""
         channel = self.channel
-        pages = -(-command.length // PAGE_SIZE)
-        ranges = (GpaRange(command.length, 0, tuple(map(Pfn, range(command.first, command.first + pages)))),)
-        header = len(encode(ranges)) if pages else 0
-
-        def put(tag: int) -> bool:
-            if pages:
-                return channel.send_gpa_direct(ranges, payload, tag + 1, COMPLETION_REQUESTED)
-            return channel.send_packet(payload, tag + 1, flags=COMPLETION_REQUESTED)
-
-        return lambda tag: put(tag) or (channel.want(ring_bytes(header + PACKET_SIZE)) and put(tag))
+        if not alive():
+            self._queue.complete(channel.relid, tag, LOST)
+            return True
+        if ranges:
+            return channel.send_gpa_direct(ranges, payload, tag + 1, COMPLETION_REQUESTED)
+        return channel.send_packet(payload, tag + 1, flags=COMPLETION_REQUESTED)
 
     async def drain(self) -> None:
         """``storvsc_wait_to_drain``. After a rescind nobody will answer, so the requests fail here."""
@@ -114,3 +112,11 @@ class Controller:
             words.malformed += 1
         else:
             words.unsolicited += 1
+
+
+def _ranges(command: ScsiCommand) -> tuple[GpaRange, ...]:
+    """One range: a list of pages of which only the last may be used in part."""
+    if not command.length:
+        return ()
+    pages = -(-command.length // PAGE_SIZE)
+    return (GpaRange(command.length, 0, tuple(map(Pfn, range(command.first, command.first + pages)))),)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from guest.block.disk import GONE, LIVE, Disks
+from guest.block.disk import GONE, LIVE, BlockError, Disk, Disks
 from guest.block.queue import DEFAULT_DEPTH, RequestQueue
 from guest.drivers.scsi.command import ScsiAddress, ScsiCommand
 from guest.drivers.scsi.result import ScsiResult
-from guest.drivers.scsi.scan import Scanner
+from guest.drivers.scsi.scan import TYPE_DISK, Scanner
 from guest.drivers.scsi.sd import Sd
 from guest.drivers.storvsc.controller import Controller
 from guest.drivers.storvsc.handshake import channel_init
@@ -17,6 +17,7 @@ from guest.kernel.memory import Struct, Word
 from guest.vmbus.bus import Vmbus
 from guest.vmbus.channel import VmbusChannel
 from guest.vmbus.device import HvDriver, VmbusDevice
+from guest.vmbus.errors import VmbusError
 from guest.vmbus.words import CallbackMode
 from protocol.ids import Relid
 from protocol.wire.guids import HV_SCSI_GUID
@@ -54,6 +55,7 @@ class Storvsc(HvDriver):
         self.disks = Disks(core, self._sd)
         self._hosts = core.memory.one(ScsiHostWords)
         self._controllers: dict[Relid, Controller] = {}
+        self._synchronize = core.call_on_all(lambda _: None)
         self._answered = core.calls.register(lambda _: core.wake_parked())
 
     async def probe(self, device: VmbusDevice) -> None:
@@ -71,19 +73,20 @@ class Storvsc(HvDriver):
             words.max_transfer = agreed.max_transfer
             words.sub_channels_allowed = agreed.sub_channels
             await self._scan(controller)
-        except Exception:
+        except (VmbusError, BlockError):
             await self.remove(device)
             raise
 
     async def remove(self, device: VmbusDevice) -> None:
         """``storvsc_remove``: no new requests, wait for those under way, close."""
-        channel = device.channel
+        controller = self._controller(device.channel)
         for disk in self.disks:
-            if disk.words.relid == channel.relid:
+            if disk.words.relid == device.channel.relid:
                 disk.words.state = GONE
-        controller = self._controller(channel)
+        # A request that any CPU began before it could see that is in the table once every CPU has been interrupted.
+        await self._synchronize(0)
         await controller.drain()
-        await channel.close()
+        await device.channel.close()
         self._hosts.taken &= ~(1 << controller.words.host_no)
 
     def onchannel_callback(self, channel: VmbusChannel) -> None:
@@ -94,11 +97,16 @@ class Storvsc(HvDriver):
         """This CPU's view of the controller behind a channel; a relid may be given to another channel later."""
         known = self._controllers.get(channel.relid)
         if known is None or known.channel is not channel:
-            known = self._controllers[channel.relid] = Controller(self.core, self.queue, channel, self._answered)
+            known = self._controllers[channel.relid] = Controller(
+                self.core, self.queue, channel, self._answered
+            )
         return known
 
-    async def _execute(self, relid: Relid, address: ScsiAddress, command: ScsiCommand) -> ScsiResult:
-        return await self._controller(self.bus.channel(relid)).execute(address, command)
+    async def _execute(self, disk: Disk, command: ScsiCommand) -> ScsiResult:
+        words = disk.words
+        controller = self._controller(self.bus.channels[Relid(words.relid)])
+        address = ScsiAddress(words.channel, words.target, words.lun)
+        return await controller.execute(address, command, lambda: words.state == LIVE)
 
     def _new_host(self) -> int:
         """``ida_alloc``: the lowest number that is free."""
@@ -114,10 +122,11 @@ class Storvsc(HvDriver):
         try:
             scanner = Scanner(controller.execute, buffer, core.ram.page(buffer))
             async for unit in scanner.scan_host(CHANNELS, TARGETS, MAX_LUN):
-                disk = self.disks.unused()
-                disk.words.host_no = controller.words.host_no
-                relid, limit = controller.channel.relid, controller.words.max_transfer
-                if await self._sd.probe(disk, relid, unit, limit, buffer):
-                    disk.words.state = LIVE
+                if unit.device_type == TYPE_DISK:
+                    disk = self.disks.unused()
+                    disk.words.host_no = controller.words.host_no
+                    disk.words.relid = controller.channel.relid
+                    if await self._sd.probe(disk, unit, scanner, controller.words.max_transfer):
+                        disk.words.state = LIVE
         finally:
             core.pages.free(buffer)

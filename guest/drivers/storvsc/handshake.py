@@ -1,11 +1,10 @@
-"""The conversation after the channel is open (``storvsc_channel_init``): each step is answered before the next is sent."""
+"""The conversation after the channel is open, one step at a time (``storvsc_channel_init``)."""
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
 
 from guest.vmbus.errors import VmbusError
 from protocol.ids import PAGE_SIZE
@@ -23,15 +22,15 @@ Exchange = Callable[[VstorPacket], Awaitable[VstorPacket]]
 
 
 @dataclass(frozen=True, slots=True)
-class Controller:
-    """What came out of it. ``max_transfer`` in bytes, whole pages; ``sub_channels`` 0 unless the host announces them."""
+class Agreed:
+    """What came out of it: ``max_transfer`` in bytes, whole pages; ``sub_channels`` as announced, or 0."""
 
     version: int
     max_transfer: int
     sub_channels: int
 
 
-async def channel_init(exchange: Exchange) -> Controller:
+async def channel_init(exchange: Exchange) -> Agreed:
     """Agree with the host on version and limits.
 
     Raises VmbusError: EINVAL if the host refuses a step, ENODEV if it accepts no version, ETIMEDOUT if it is silent.
@@ -41,7 +40,7 @@ async def channel_init(exchange: Exchange) -> Controller:
     answer = await _step(exchange, VstorPacket(Operation.QUERY_PROPERTIES))
     properties = Properties.decode(answer.body)
     await _step(exchange, VstorPacket(Operation.END_INITIALIZATION))
-    return Controller(
+    return Agreed(
         version,
         max(PAGE_SIZE, properties.max_transfer_bytes // PAGE_SIZE * PAGE_SIZE),
         properties.max_channel_count if properties.flags & SUPPORTS_MULTI_CHANNEL else 0,

@@ -8,7 +8,7 @@ from protocol.wire.vstor import PACKET_SIZE
 
 
 class StorvscWords(WaitWords):
-    """The wait queue is for those who find no room in the ring, and for the one who waits until nothing is under way."""
+    """The wait queue is for requests that find no room, and for the one who waits until nothing is under way."""
 
     host_no = Word("probing CPU")
     """SCSI host number, as in ``lsscsi -H``."""
