@@ -22,10 +22,10 @@ from pathlib import Path
 
 import msgpack
 from guest.system import LOCK_FAMILIES
-from host.process.main import HostSpec, run_host
 
 from guest.process.locks import InheritedLocks
 from guest.process.worker import WorkerSpec, run_worker
+from host.process.main import HostSpec, run_host
 from lab import rundir
 from lab.machine import machine_spec
 from lab.spec import VmSpec
@@ -47,6 +47,10 @@ class Ended(Exception):
 
     code: ExitCode
     line: str = ""
+
+
+Word = tuple[str, str] | tuple[str, str, int, str]
+"""What a child says: its name and ``ready``; or its name, ``failed``, an exit code, and why."""
 
 
 @dataclass(slots=True)
@@ -163,7 +167,7 @@ class Supervisor:
 
     # --- waiting --------------------------------------------------------------------------------------------------
 
-    def _wait(self) -> list[tuple[str, str]]:
+    def _wait(self) -> list[Word]:
         """Wait for something to happen: words of children; raises ``Ended`` for whatever ends the VM."""
         pipes = {process.status: process for process in self.children.values()}
         ready, _, _ = select.select([0, self._wake_read, *pipes], [], [])
@@ -172,15 +176,14 @@ class Supervisor:
         if self._signalled is not None:
             raise Ended(ExitCode.INTERRUPTED if self._signalled == signal.SIGINT else ExitCode.TERMINATED)
         words = [word for fd in ready if fd in pipes for word in self._words(pipes[fd])]
-        for name, kind, *rest in words:
-            if kind == "failed":
-                raise Ended(ExitCode(rest[0]), f"{name}: {rest[1]}")
+        for word in words:
+            _raise_if_failed(word)
         self._reap()
         if 0 in ready and not os.read(0, 4096):
             raise Ended(ExitCode.SUCCESS)
         return words
 
-    def _words(self, process: Process) -> list[tuple[str, str]]:
+    def _words(self, process: Process) -> list[Word]:
         with suppress(BlockingIOError):
             process.words.feed(os.read(process.status, 65536))
         return [tuple(word) for word in process.words]
@@ -196,9 +199,8 @@ class Supervisor:
             process = self.children.pop(pid)
             words = self._words(process)
             os.close(process.status)
-            for _, kind, *rest in words:
-                if kind == "failed":
-                    raise Ended(ExitCode(rest[0]), f"{process.name}: {rest[1]}")
+            for word in words:
+                _raise_if_failed(word)
             code = os.waitstatus_to_exitcode(status)
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
             raise Ended(ExitCode.PROCESS_DIED, f"{process.name} (pid {pid}) {how}; the VM cannot go on without it")
@@ -251,6 +253,11 @@ class Supervisor:
                 parts.append(file.read())
         with open(path, "wb") as out:
             out.writelines(pack(record) for record in merge(parts))
+
+
+def _raise_if_failed(word: Word) -> None:
+    if len(word) == 4:
+        raise Ended(ExitCode(word[2]), f"{word[0]}: {word[3]}")
 
 
 def _redirect_standard_streams() -> None:

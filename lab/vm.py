@@ -9,42 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-import mmap
-import os
 import sys
+import time
 from collections.abc import Awaitable
 from typing import Any, Self, TypeVar
 
 import zmq.asyncio
 
-from guest.kernel.memory import KernelMemory
 from lab import rundir
-from lab.control import ControlClient, VmFailure
-from lab.report import Report, consistent
+from lab.control import ControlClient
+from lab.failure import VmFailure
+from lab.memories import Memories
+from lab.report import Report, consistent, make_report
 from lab.spec import VmSpec
-from lab.views import Views
-from protocol.errors import ExitCode, OperatorError
-from protocol.shell.memory import GuestRam
+from lab.watchdog import Watchdog
+from protocol.errors import ExitCode
 
 T = TypeVar("T")
 
 CUT_ATTEMPTS = 200
 """How often to look for a cut that no envelope crosses; with the sources stopped a few looks are enough."""
-
-
-class Memories:
-    """The shared memories of a running VM, mapped by somebody outside it, who only reads."""
-
-    def __init__(self, info: rundir.VmInfo) -> None:
-        try:
-            kernel_fd = os.open(info.memory_path(info.kernel_fd), os.O_RDONLY)
-            ram_fd = os.open(info.memory_path(info.ram_fd), os.O_RDWR)
-        except OSError as error:
-            raise OperatorError(f"cannot look into VM '{info.name}': {error.strerror}") from None
-        self.ram = GuestRam.attach(ram_fd)
-        self.kernel = KernelMemory(memoryview(mmap.mmap(kernel_fd, 0, prot=mmap.PROT_READ)).cast("Q"))
-        os.close(kernel_fd)
-        os.close(ram_fd)
 
 
 class VM:
@@ -78,9 +62,9 @@ class VM:
         for name in self.info.pids:
             self._clients[name] = ControlClient(self._context, f"ipc://{self.info.directory}/{name}")
         memories = Memories(self.info)
-        self.ram = memories.ram
-        self.kernel = memories.kernel
-        self.views = Views(self.kernel, self.info.vcpus)
+        self.memory = memories.kernel
+        self.guest = memories.guest()
+        self.watchdog = Watchdog(self.guest, memories.ram)
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -143,10 +127,13 @@ class VM:
         """Wait until every offered device has been probed."""
         await self.cpu(0, "settled")
 
-    async def program(self, name: str, **arguments: Any) -> Any:
-        """Run a program of the guest's user space on all CPUs; the first result that is not None."""
-        results = await self.on_all("program", name=name, **arguments)
-        return next((result for result in results if result is not None), None)
+    async def start_program(self, name: str, **arguments: Any) -> None:
+        """Start a program of the guest's user space on every CPU."""
+        await self.on_all("program", name=name, arguments=arguments)
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return time.monotonic()
 
     async def pass_time(self, seconds: float) -> None:
         """Let the VM run."""
@@ -155,10 +142,6 @@ class VM:
     async def inject(self, where: str, fault: str, **arguments: Any) -> None:
         """Break something on purpose: ``where`` is ``host`` or ``cpu<n>``."""
         await self.guard(self._clients[where].request("inject", fault=fault, **arguments))
-
-    def cat(self, path: str) -> str:
-        """A file of the guest's /proc or /sys."""
-        return self.views.cat(path)
 
     async def report(self) -> Report:
         """Stop the sources, fence every VP, and take every process's snapshot at a cut that no envelope crosses."""
@@ -169,7 +152,7 @@ class VM:
                 guests = await self.on_all("snapshot")
                 host = await self.host("snapshot")
                 if consistent(host, guests):
-                    return Report(self.spec.policy, host, guests)
+                    return make_report(self.spec.policy, host, guests, self.guest)
             raise VmFailure(ExitCode.CHECK_FAILED, "the VM did not come to rest: no consistent cut was found")
         finally:
             await self.host("resume")

@@ -40,6 +40,10 @@ class Runner:
     greenlet: greenlet
     idle: bool = True
     """Between two calls of its body; otherwise it was preempted in the middle and can simply go on."""
+    can_interrupt: Callable[[], bool] = lambda: False
+    """A CPU with a pending vector and interrupts enabled."""
+    interrupt: Callable[[], None] = lambda: None
+    """Take what is pending, on top of what runs."""
     waiting_for: Callable[[], str] = lambda: ""
     blocked: Callable[[], bool] | None = None
     """While it waits inside its own code (a lock, a call): whether it may go on."""
@@ -110,13 +114,14 @@ class Hub:
     # --- from inside a participant --------------------------------------------------------------------------------
 
     def point(self, name: str) -> None:
-        """A preemption point of whoever runs."""
-        if self._random.getrandbits(SWITCH_BITS) == 0:
+        """A preemption point of whoever runs: the scheduler may come in, or an interrupt."""
+        runner = self.current
+        assert runner is not None, "only a participant passes a point"
+        draw = self._random.getrandbits(SWITCH_BITS)
+        if draw == 0:
             self._root.switch()
-
-    def coin(self, bits: int) -> bool:
-        """True once in ``2**bits`` times."""
-        return self._random.getrandbits(bits) == 0
+        elif draw == 1 and runner.can_interrupt():
+            runner.interrupt()
 
     def block(self, may_go_on: Callable[[], bool], waiting_for: Callable[[], str]) -> None:
         """Wait inside one's own code until ``may_go_on``: a spin lock, a call to the host."""

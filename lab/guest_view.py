@@ -1,0 +1,43 @@
+"""The guest's kernel memory as a reader outside it sees it: tables found by name, nobody stopped, nothing written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from guest.arch.smpboot import CpuMaskWords
+from guest.irq.desc import IrqTables
+from guest.kernel.memory import KernelMemory, Struct
+from guest.vmbus.words import ChannelState, ChannelWords, VmbusTables
+from protocol.ids import Irq, Relid
+
+
+class GuestView:
+    """What a running guest has written down. Raises ``LookupError`` before its kernel has placed its tables."""
+
+    def __init__(self, memory: KernelMemory) -> None:
+        self.irq = IrqTables.find(memory)
+        self.vmbus = VmbusTables.find(memory)
+        self._masks = memory.find(CpuMaskWords)[0]
+
+    @property
+    def online(self) -> int:
+        """``cpu_online_mask``."""
+        return self._masks.online
+
+    def channels(self) -> Iterator[tuple[Relid, ChannelWords]]:
+        """The channels that exist, by relid."""
+        for relid, words in enumerate(self.vmbus.channels):
+            if words.live:
+                yield Relid(relid), words
+
+    def opened(self) -> Iterator[tuple[Relid, ChannelWords]]:
+        """The channels that are in use."""
+        return ((relid, words) for relid, words in self.channels() if words.state == ChannelState.OPENED)
+
+    def irq_counts(self, irq: Irq) -> list[int]:
+        """An IRQ's row of /proc/interrupts."""
+        return [column.counts[irq] for column in self.irq.kstat]
+
+    def driver_words(self, words: ChannelWords, struct: type[Struct]) -> Struct:
+        """A channel's driver area, in the shape that its driver declared."""
+        return struct(words.memory, words.base + ChannelWords.driver_area.offset)

@@ -1,0 +1,34 @@
+"""The shared memories of a running VM, mapped by somebody outside it who only reads."""
+
+from __future__ import annotations
+
+import mmap
+import os
+
+from guest.kernel.memory import KernelMemory
+from lab.guest_view import GuestView
+from lab.rundir import VmInfo
+from protocol.errors import OperatorError
+from protocol.shell.memory import GuestRam
+
+
+class Memories:
+    """Raises ``OperatorError`` if the VM cannot be looked into."""
+
+    def __init__(self, info: VmInfo) -> None:
+        try:
+            kernel_fd = os.open(info.memory_path(info.kernel_fd), os.O_RDONLY)
+            ram_fd = os.open(info.memory_path(info.ram_fd), os.O_RDWR)
+        except OSError as error:
+            raise OperatorError(f"cannot look into VM '{info.name}': {error.strerror}") from None
+        self.ram = GuestRam(ram_fd)
+        self.kernel = KernelMemory(memoryview(mmap.mmap(kernel_fd, 0, prot=mmap.PROT_READ)).cast("Q"))
+        os.close(kernel_fd)
+        self._name = info.name
+
+    def guest(self) -> GuestView:
+        """Raises ``OperatorError`` while the guest is still starting."""
+        try:
+            return GuestView(self.kernel)
+        except LookupError:
+            raise OperatorError(f"the guest of VM '{self._name}' is still starting: try again in a moment") from None

@@ -1,0 +1,87 @@
+"""``run`` and ``sim``: start a VM, give it work, judge it. The story is the same for processes and simulation."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lab.api import Vm
+from lab.console import Console
+from lab.failure import VmFailure
+from lab.report import Report
+from lab.spec import DiskSpec, VmSpec
+from lab.views import Views
+from lab.workload import ImageDigests, PatternRange, read_check, read_disk, write_checks, write_pattern
+from protocol.errors import ExitCode, OperatorError
+
+DEFAULT_IMAGE_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What a run is asked for besides the VM itself. ``duration`` 0: until Ctrl-C."""
+
+    duration: float = 10.0
+    json_path: str | None = None
+
+
+@contextmanager
+def disk_for(spec: VmSpec, image_bytes: int) -> Iterator[VmSpec]:
+    """The VM with a disk: the one that it has, or an image made for this run alone, which may be written."""
+    if spec.disks:
+        for disk in spec.disks:
+            if not Path(disk.path).is_file():
+                raise OperatorError(f"there is no disk image at {disk.path}: give --disk a raw image file")
+        yield spec
+        return
+    with tempfile.NamedTemporaryFile(prefix="vmbus-lab-", suffix=".img") as image:
+        image.write(hashlib.shake_128(spec.seed.to_bytes(8, "little")).digest(image_bytes))
+        image.flush()
+        yield replace(spec, disks=[DiskSpec(image.name, writable=True)])
+
+
+async def run(vm: Vm, options: RunOptions, console: Console, stop: asyncio.Event) -> ExitCode:
+    """The workload, the rest of the duration, the report. ``stop`` is Ctrl-C."""
+    disk = vm.spec.disks[0]
+    place = PatternRange.of(Path(disk.path).stat().st_size)
+    before = ImageDigests.of(disk.path, place)
+    began = vm.now()
+    console.stage(f"{vm.spec.vcpus} vCPUs, policy {vm.spec.policy}: probing devices")
+    await vm.settled()
+    digest = await read_disk(vm, console.progress)
+    if disk.writable:
+        await write_pattern(vm, place, console.progress)
+    await _rest(vm, began, options.duration, console, stop)
+    report = await vm.report()
+    report.checks.insert(0, read_check(digest, before))
+    report.facts["sha256"] = digest
+    if disk.writable:
+        report.checks[1:1] = write_checks(before, ImageDigests.of(disk.path, place), place, vm.spec.seed)
+    console.result(Views(vm.guest).cat("/proc/interrupts"), report)
+    if options.json_path is not None:
+        _write_json(options.json_path, report)
+    return ExitCode.CHECK_FAILED if report.failed else ExitCode.SUCCESS
+
+
+async def _rest(vm: Vm, began: float, duration: float, console: Console, stop: asyncio.Event) -> None:
+    """Let the VM run until its duration is over, or until Ctrl-C, watching for lost interrupts."""
+    while not stop.is_set() and (not duration or vm.now() - began < duration):
+        left = max(0.0, duration - (vm.now() - began)) if duration else 1.0
+        console.progress("running", int(vm.now() - began), int(duration))
+        await vm.pass_time(min(0.25, left) or 0.01)
+        stranded = vm.watchdog.look(vm.now())
+        if stranded is not None:
+            raise VmFailure(ExitCode.STRANDED, str(stranded))
+
+
+def _write_json(path: str, report: Report) -> None:
+    try:
+        Path(path).write_text(json.dumps(report.to_plain(), indent=2) + "\n")
+    except OSError as error:
+        raise OperatorError(f"cannot write the report to {path}: {error.strerror}") from None

@@ -1,0 +1,66 @@
+"""A journal as text: one line an event, control messages decoded into their fields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from protocol.errors import PeerError
+from protocol.journal import Record, unpack
+from protocol.wire.messages import InitiateContact, VersionResponse, decode
+from protocol.wire.versions import Dialect, Version
+
+MESSAGES = {"post": "->", "message": "<-"}
+"""Events that carry a control message, and which way it goes: guest to host, host to guest."""
+
+
+def lines(data: bytes, who: str | None, event: str | None, messages_only: bool) -> Iterator[str]:
+    """The journal's events as lines, filtered."""
+    decoder = MessageDecoder()
+    for record in unpack(data):
+        text = describe(record, decoder)
+        if who not in (None, record.who) or event not in (None, record.event):
+            continue
+        if messages_only and record.event not in MESSAGES:
+            continue
+        yield f"{record.time / 10_000_000:12.6f}  {record.who:6} {record.event:9} {text}"
+
+
+class MessageDecoder:
+    """Control messages depend on the version that is negotiated: it is followed along the journal."""
+
+    def __init__(self) -> None:
+        self.dialect = Dialect(Version.WIN8)
+        self._asked = Version.WIN8
+
+    def text(self, payload: bytes) -> str:
+        """A message's name and fields."""
+        try:
+            message = decode(payload, self.dialect)
+        except PeerError as error:
+            return f"not a control message: {error}"
+        if isinstance(message, InitiateContact):
+            self._asked = Version(message.version)
+        elif isinstance(message, VersionResponse) and message.supported:
+            self.dialect = Dialect(self._asked)
+        fields = ((name, getattr(message, name)) for name in message.__slots__)
+        return f"{type(message).__name__} " + " ".join(f"{name}={_plain(value)}" for name, value in fields)
+
+
+def describe(record: Record, decoder: MessageDecoder) -> str:
+    """The fields of an event."""
+    if record.event in MESSAGES:
+        vp, detail, payload = record.fields
+        arrow = MESSAGES[record.event]
+        status = f" (status {detail:#x})" if record.event == "post" and detail else ""
+        return f"VP {vp} {arrow} {decoder.text(payload)}{status}"
+    return " ".join(_plain(value) for value in record.fields)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bytes):
+        stripped = value.rstrip(b"\0")
+        return stripped.hex() or "0"
+    if isinstance(value, int) and value > 0xFFFF:
+        return hex(value)
+    return str(value)

@@ -1,0 +1,66 @@
+"""The watchdog: tells that an interrupt was lost, and changes nothing.
+
+It looks at the shared memories from outside. A channel is stranded if its host-to-guest ring holds data, and neither
+the guest reads (the read index stands still) nor anything is under way that would make it look (a flag set, a tasklet
+scheduled), for longer than any guest needs. Nothing in the VM looks again by itself, so it never ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from guest.vmbus.words import ChannelWords
+from lab.guest_view import GuestView
+from protocol.ids import PAGE_SIZE, Relid
+from protocol.ram import Ram
+
+STRANDED_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stranded:
+    """A channel that nobody will ever look at again."""
+
+    relid: Relid
+    name: str
+    target_cpu: int
+    bytes_waiting: int
+
+    def __str__(self) -> str:
+        return (
+            f"channel {self.relid} ({self.name}) is stranded: {self.bytes_waiting} bytes wait in its ring, "
+            f"and no interrupt is on its way to CPU {self.target_cpu}"
+        )
+
+
+class Watchdog:
+    """Call ``look`` now and then with the time; it names a channel that has not moved since ``STRANDED_SECONDS``."""
+
+    def __init__(self, guest: GuestView, ram: Ram) -> None:
+        self._guest = guest
+        self._ram = ram
+        self._still: dict[Relid, tuple[tuple[int, ...], float]] = {}
+
+    def look(self, now: float) -> Stranded | None:
+        """The first stranded channel, if there is one."""
+        for relid, words in self._guest.opened():
+            state = self._state(relid, words)
+            if state is None:
+                self._still.pop(relid, None)
+                continue
+            before = self._still.get(relid)
+            if before is None or before[0] != state:
+                self._still[relid] = (state, now)
+            elif now - before[1] >= STRANDED_SECONDS:
+                return Stranded(relid, words.irq_name, words.target_cpu, state[0])
+        return None
+
+    def _state(self, relid: Relid, words: ChannelWords) -> tuple[int, ...] | None:
+        """What would change if anything went on: (bytes waiting, indices, interrupts), None if nothing waits."""
+        first, pages = words.ring_pfn + words.send_pages, words.ring_pages - words.send_pages
+        control = self._ram.page(first)[:16].cast("I")
+        write, read = control[0], control[1]
+        if write == read or self._guest.vmbus.callback_events[relid].scheduled:
+            return None
+        waiting = (write - read) % ((pages - 1) * PAGE_SIZE)
+        return waiting, read, words.interrupts
