@@ -76,13 +76,20 @@ class Endpoint:
             self._looking = False
 
     def post(self, type: int, payload: bytes, transaction_id: int = 0, flags: int = 0) -> None:
-        """Send one packet; in order, later if the ring is full, never if the channel is closed."""
+        """Send one packet; in order, later if the ring is full, never if the channel is closed.
+
+        If this finds the room that the backlog waited for, it takes back pending_send_sz, perhaps before the guest
+        has seen it, and then no doorbell will come: so the intake, which the backlog had stopped, goes on from here.
+        """
         if not self._open:
             return
+        stopped = self.congested
         try:
             self._stage(_Outgoing(type, payload, transaction_id, flags))
             if not self._looking:
                 self._publish()
+                if stopped and not self.congested:
+                    self.look()
         except RingCorrupt as error:
             self._abandon(error)
         except OperatorError as error:  # the guest made a ring that cannot hold even one such packet

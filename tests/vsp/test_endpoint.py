@@ -142,6 +142,19 @@ def test_answers_without_room_wait_and_stop_the_intake_until_the_guest_reads(ram
     assert channel.downstream.control[PENDING_SEND_SZ] == 0
 
 
+def test_room_that_a_post_finds_before_the_guest_signals_restarts_the_intake(ram: GuestRam) -> None:
+    device = Echo()
+    channel = opened(ram, device, down_pages=1)
+    channel.send_all(requests(200))
+    assert len(device.taken) == 2 * BATCH, "stopped by its backlog"
+    channel.guest_reader.drain(lambda packet: None)
+    channel.downstream.control[PENDING_SEND_SZ] = 0  # the post does this between the guest's store and its load
+    assert not channel.guest_reader.release()
+    device.endpoint.post(IN_BAND, b"", 1)
+    assert len(device.taken) == 200
+    assert channel.doorbells == 1
+
+
 def test_a_small_packet_does_not_overtake_a_large_one_that_waits_for_room(ram: GuestRam) -> None:
     device = Echo()
     channel = opened(ram, device, down_pages=1)

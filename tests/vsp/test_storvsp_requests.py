@@ -162,6 +162,7 @@ def test_close_waits_for_the_disk_and_leaves_the_ring_alone(ram: GuestRam) -> No
     closed: list[bool] = []
     guest.device.close(lambda: closed.append(True))
     image.work(1)
+    assert guest.device.version is None
     assert not closed, "one request still owns guest pages"
     image.work()
     assert closed == [True]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from uuid import UUID
 
-from host.vsp.device import Device, Offer, Services, VspChannel
+from host.vsp.device import Device, Offer, Services
 from host.vsp.storage.channel import StorChannel
 from host.vsp.storage.connection import Connection
 from host.vsp.storage.controller import ScsiController
@@ -52,14 +52,10 @@ class Storvsp(StorChannel):
         self._offer_sub_channels = offer_sub_channels
         self._sub_channels: list[StorvspSubChannel] = []
 
-    def open(self, channel: VspChannel, user_data: bytes) -> None:
-        """Each opening begins a new handshake."""
+    def close(self, done: Callable[[], None]) -> None:
+        """The next opening begins a new handshake."""
         self.state, self.version = State.BEGIN, None
         self._sub_channels = []
-        super().open(channel, user_data)
-
-    def close(self, done: Callable[[], None]) -> None:
-        self.state = State.BEGIN
         super().close(done)
 
     def takes_requests(self) -> bool:

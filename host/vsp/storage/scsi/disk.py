@@ -7,9 +7,9 @@ from host.vsp.storage.backend import BlockBackend
 from host.vsp.storage.scsi.block_io import BlockIo
 from host.vsp.storage.scsi.buffer import GuestBuffer
 from host.vsp.storage.scsi.cdb import (
+    BLOCK_COMMANDS,
     FLUSHES,
     READS,
-    VERIFIES,
     WRITES,
     Op,
     big,
@@ -70,7 +70,7 @@ class ScsiDisk:
         raise CheckCondition(CAPACITY_CHANGED)
 
     def _dispatch(self, op: Op, cdb: bytes, data: GuestBuffer, done: Done) -> None:
-        if op in READS | WRITES | VERIFIES and protection_requested(cdb):
+        if op in BLOCK_COMMANDS and protection_requested(cdb):
             raise CheckCondition(INVALID_FIELD_IN_CDB)
         if op in READS:
             self._io.read(block_range(cdb), data, done)
