@@ -80,6 +80,8 @@ class VpPort:
         self.ram = ram
         self.pending = 0
         self.counts = PortCounts()
+        self.merged: dict[int, int] = {}
+        """Signals that found their flag still set, by event flag."""
         self.after_call = after_call
         """Called when a call returns: the CPU looks at ``pending`` there, as hardware would."""
         self._wire = wire
@@ -98,6 +100,16 @@ class VpPort:
         self._flag_base: int | None = None
         self._slot_base: int | None = None
         self._waiting: dict[int, bytes] = {}
+
+    @property
+    def sent(self) -> int:
+        """Number of the last envelope sent."""
+        return self._sent
+
+    @property
+    def received(self) -> int:
+        """Number of the last envelope received, which is also how far signals are delivered."""
+        return self._received.last
 
     # --- what the guest's CPU does ------------------------------------------------------------------------------
 
@@ -245,6 +257,7 @@ class VpPort:
         words = self.ram.words
         if words[index] & bit:
             counts.signals_merged += 1
+            self.merged[flag] = self.merged.get(flag, 0) + 1
             return
         words[index] |= bit
         counts.signals_new += 1

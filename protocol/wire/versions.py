@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
+from typing import Self
 
 
 class Version(IntEnum):
@@ -27,6 +28,12 @@ class Version(IntEnum):
     def text(self) -> str:
         """As people write it: ``"5.3"``."""
         return f"{self >> 16}.{self & 0xFFFF}"
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """The version that people write as ``text``. Raises ``ValueError`` if there is none."""
+        major, _, minor = text.partition(".")
+        return cls(int(major) << 16 | int(minor))
 
 
 class Feature(IntFlag):
