@@ -1,0 +1,1 @@
+"""What is x86 and what is Hyper-V below the VMBus: interrupt vectors, hypercalls, bringing CPUs up."""

@@ -1,0 +1,105 @@
+"""One CPU of the guest, put together: IRQ core, vectors, VMBus, drivers, and the boot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from guest.arch.smpboot import CpuMasks
+from guest.arch.x86 import install_vectors
+from guest.irq.core import IrqCore
+from guest.irq.desc import IrqTables
+from guest.irq.proc import x86_nr_irqs
+from guest.irq.startup import resend_irqs
+from guest.kernel.core import Core
+from guest.kernel.sched import Task
+from guest.kernel.tasklet import TaskletWords
+from guest.vmbus.bus import Vmbus
+from guest.vmbus.device import HvDriver
+from guest.vmbus.numa import Topology
+from guest.vmbus.policy import Policy
+from guest.vmbus.words import VMBUS_CONNECT_CPU
+from protocol.ring import Fence
+from protocol.wire.versions import Version
+
+Journal = Callable[..., None]
+
+
+class ResendTasklet(TaskletWords):
+    """``resend_tasklet`` of one CPU."""
+
+
+class System:
+    """Built on every CPU with the same arguments; that is how the shared tables fall on the same words.
+
+    ``journal("printk", line)`` is told each line of the kernel log. ``topology``: one NUMA node, nothing isolated,
+    unless said otherwise. ``max_version`` is the VMBus module parameter.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        policy: Policy,
+        drivers: Sequence[type[HvDriver]],
+        journal: Journal | None = None,
+        *,
+        fence: Fence,
+        topology: Topology | None = None,
+        max_version: Version = Version.V5_3,
+    ) -> None:
+        self.core = core
+        self._journal = journal
+        self.cpus = CpuMasks(core)
+        self.irq_tables = IrqTables.place(core.memory, core.cpus)
+        if core.cpu == VMBUS_CONNECT_CPU:
+            self.irq_tables.early_irq_init(x86_nr_irqs(core.cpus))
+        resend = core.tasklet(core.memory.table(ResendTasklet, core.cpus)[core.cpu], lambda: resend_irqs(self.irq))
+        self.irq = IrqCore(
+            self.irq_tables,
+            core.cpu,
+            core.locks,
+            core,
+            online=lambda: self.cpus.online,
+            schedule_resend=resend.schedule,
+            relax=self._relax,
+            log=self._printk,
+            point=core.point,
+        )
+        self.bus = Vmbus(
+            core,
+            self.irq,
+            policy,
+            drivers,
+            fence=fence,
+            online=lambda: self.cpus.online,
+            printk=self._printk,
+            relax=self._relax,
+            topology=topology or Topology.one_node(core.cpus),
+            max_version=max_version,
+        )
+        install_vectors(
+            core,
+            self.irq_tables.arch_stat[core.cpu],
+            self.bus.isr,
+            count_messages_only=policy.hyp_counts_messages_only,
+        )
+
+    def start(self) -> Task:
+        """Spawn this CPU's boot. The task ends when the CPU is up; on the connect CPU, when offers are asked for."""
+        return self.core.sched.spawn(self._boot(), "boot")
+
+    async def _boot(self) -> None:
+        """SynIC on every CPU; then the connect CPU connects. A host without a common version raises EDOM here."""
+        self.bus.synic.hv_synic_init()
+        self.cpus.set_cpu_online()
+        if self.core.cpu == VMBUS_CONNECT_CPU:
+            await self.cpus.all_online()
+            await self.bus.contact.connect()
+            await self.bus.contact.request_offers()
+
+    def _printk(self, line: str) -> None:
+        if self._journal:
+            self._journal("printk", line)
+
+    def _relax(self) -> None:
+        if self.core.point:
+            self.core.point("cpu_relax")

@@ -1,0 +1,92 @@
+"""Devices and drivers of the bus: match, probe, remove (drivers/hv/vmbus_drv.c, and what it needs of drivers/base)."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, ClassVar
+from uuid import UUID
+
+from protocol.ids import Cpu
+
+if TYPE_CHECKING:
+    from guest.kernel.core import Core
+    from guest.vmbus.bus import Vmbus
+    from guest.vmbus.channel import VmbusChannel
+
+
+class VmbusDevice:
+    """``struct hv_device``, one CPU's view: a primary channel and its identity. ``name`` is the directory in sysfs."""
+
+    def __init__(self, channel: VmbusChannel) -> None:
+        self.channel = channel
+        self.class_id: UUID = channel.offer.class_id
+        self.instance_id: UUID = channel.offer.instance_id
+        self.name = str(self.instance_id)
+
+
+class HvDriver:
+    """``struct hv_driver``: subclass it, name the classes of devices it drives, and register it with the system.
+
+    It is constructed once on every CPU. ``probe``, ``remove`` and ``sc_creation_callback`` run on the connect CPU in
+    process context; ``onchannel_callback`` runs in softirq or hard interrupt context (by the channel's read mode) on
+    *any* CPU. So what a driver must remember lives in ``channel.state(...)``, and attributes are caches at most.
+    """
+
+    name: ClassVar[str]
+    id_table: ClassVar[tuple[UUID, ...]] = ()
+
+    def __init__(self, core: Core, bus: Vmbus) -> None:
+        self.core = core
+        self.bus = bus
+
+    async def probe(self, device: VmbusDevice) -> None:
+        """Take the device, as a rule by opening its channel. An ``OSError`` means that the driver does not."""
+        raise NotImplementedError
+
+    async def remove(self, device: VmbusDevice) -> None:
+        """Let go of the device, as a rule by closing its channel."""
+        raise NotImplementedError
+
+    def onchannel_callback(self, channel: VmbusChannel) -> None:
+        """The host signalled, or this side looks again: take what is in the ring. Spurious calls happen."""
+        raise NotImplementedError
+
+    async def sc_creation_callback(self, channel: VmbusChannel) -> None:
+        """The host offered a sub-channel, and the driver had asked to be told (``set_sc_creation_callback``)."""
+
+    def change_target_cpu(self, channel: VmbusChannel, old: Cpu, new: Cpu) -> None:
+        """``change_target_cpu_callback``: the channel interrupts ``new`` now. Runs with interrupts off."""
+
+
+async def vmbus_device_register(bus: Vmbus, device: VmbusDevice) -> None:
+    """Offer the device to the first driver that knows its class; without one it stays unbound."""
+    for driver in bus.drivers:
+        if device.class_id in driver.id_table:
+            await bind(bus, driver, device)
+            return
+
+
+async def bind(bus: Vmbus, driver: HvDriver, device: VmbusDevice) -> bool:
+    """``driver_probe_device`` with ``vmbus_probe``. False: the probe failed; the log says why."""
+    words = device.channel.words
+    words.driver = bus.drivers.index(driver) + 1
+    try:
+        await driver.probe(device)
+    except OSError as error:
+        words.driver = 0
+        number = error.errno or errno.EIO
+        bus.printk(f"hv_vmbus: probe failed for device {device.name} (-{number})")
+        if number not in (errno.ENODEV, errno.ENXIO):
+            bus.printk(
+                f"{driver.name} {device.name}: probe with driver {driver.name} failed with error -{number}"
+            )
+        return False
+    return True
+
+
+async def unbind(device: VmbusDevice) -> None:
+    """``device_release_driver`` with ``vmbus_remove``; nothing if no driver is bound."""
+    driver = device.channel.driver
+    if driver is not None:
+        await driver.remove(device)
+        device.channel.words.driver = 0

@@ -1,0 +1,171 @@
+"""From the relid of a set event flag to the channel's handler: what the RFC changes.
+
+``ChannelArray`` is ``vmbus_connection.channels[]`` of Linux 6.10; ``ChannelIrqs`` is the IRQ domain that RFC patches 7
+to 9 put in its place.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from guest.irq.affinity import irq_set_affinity_and_hint, irq_update_affinity_hint
+from guest.irq.alloc import free_desc
+from guest.irq.chip import IrqChip
+from guest.irq.desc import IrqDesc
+from guest.irq.domain import IrqDomain
+from guest.irq.flags import IRQ_MOVE_PCNTXT
+from guest.irq.manage import free_irq, request_irq
+from guest.vmbus.affinity import vmbus_irq_set_affinity
+from guest.vmbus.channel import VmbusChannel
+from guest.vmbus.errors import VmbusError
+from guest.vmbus.words import ChannelWords, VmbusCpuWords
+from protocol.ids import Irq
+
+if TYPE_CHECKING:
+    from guest.vmbus.bus import Vmbus
+
+
+class RelidMap(Protocol):
+    """All but ``deliver`` run in process context; ``map`` to ``forget`` under channel_mutex."""
+
+    deliver: Callable[[int], None]
+    """Hard interrupt: the flag of this relid was set and has been cleared."""
+
+    def map(self, channel: VmbusChannel) -> bool:
+        """``vmbus_channel_map_relid``. False: the channel cannot be used."""
+
+    def unmap(self, channel: VmbusChannel) -> None:
+        """``vmbus_channel_unmap_relid``: no new interrupt finds the channel."""
+
+    def forget(self, channel: VmbusChannel) -> None:
+        """After the grace period that follows ``unmap``."""
+
+    def request(self, channel: VmbusChannel) -> None:
+        """In ``__vmbus_open``, rings in place: let interrupts through. Raises ``VmbusError``."""
+
+    def release(self, channel: VmbusChannel) -> None:
+        """Undo ``request`` after a failed open."""
+
+    def rename(self, channel: VmbusChannel) -> None:
+        """``irq_name`` has changed."""
+
+
+class ChannelArray:
+    """Linux 6.10: relid to channel to handler, directly. Publication fills the array."""
+
+    def __init__(self, bus: Vmbus) -> None:
+        handlers, memory = bus.channels.handlers, bus.core.memory.words
+        rescind, size = bus.tables.channels[0].base + ChannelWords.rescind.offset, ChannelWords.size
+        unmapped = bus.counts.base + VmbusCpuWords.unmapped.offset
+        rescinded = bus.counts.base + VmbusCpuWords.rescinded.offset
+
+        def deliver(relid: int) -> None:
+            handler = handlers[relid]
+            if handler is None:
+                memory[unmapped] += 1
+            elif memory[rescind + relid * size]:
+                memory[rescinded] += 1
+            else:
+                handler()
+
+        self.deliver: Callable[[int], None] = deliver
+
+    def map(self, channel: VmbusChannel) -> bool:
+        return True
+
+    def unmap(self, channel: VmbusChannel) -> None:
+        """The array entries go with the publication."""
+
+    def forget(self, channel: VmbusChannel) -> None: ...
+    def request(self, channel: VmbusChannel) -> None: ...
+    def release(self, channel: VmbusChannel) -> None: ...
+    def rename(self, channel: VmbusChannel) -> None: ...
+
+
+class ChannelIrqs:
+    """The RFC: hwirq = relid in the linear domain ``hv-vmbus``, one IRQ per channel, handler data = the channel."""
+
+    def __init__(self, bus: Vmbus) -> None:
+        self._bus = bus
+        core = bus.irq
+        chip = IrqChip("VMBus", mask=_nothing, unmask=_nothing, set_affinity=vmbus_irq_set_affinity(bus))
+        self.domain = IrqDomain(core, bus.core.memory, "hv-vmbus", core.register_chip(chip))
+        self._handler = core.register_handler(self._vmbus_chan_handler)
+        self._handlers = bus.channels.handlers
+        revmap, memory = self.domain.revmap, bus.core.memory.words
+        data, desc_size = core.tables.descs[0].base + IrqDesc.handler_data.offset, IrqDesc.size
+        rescind, size = bus.tables.channels[0].base + ChannelWords.rescind.offset, ChannelWords.size
+        unmapped = bus.counts.base + VmbusCpuWords.unmapped.offset
+        rescinded = bus.counts.base + VmbusCpuWords.rescinded.offset
+        generic_handle_irq_desc = core.generic_handle_irq_desc
+
+        def deliver(relid: int) -> None:
+            irq = revmap[relid]
+            channel = memory[data + irq * desc_size] if irq else 0
+            if not channel:
+                memory[unmapped] += 1
+            elif memory[rescind + channel * size]:
+                memory[rescinded] += 1
+            else:
+                generic_handle_irq_desc(Irq(irq))
+
+        self.deliver: Callable[[int], None] = deliver
+
+    def _vmbus_chan_handler(self, irq: Irq, dev_id: int) -> bool:
+        """The action of every channel's IRQ; always IRQ_HANDLED, even when the callback was NULL."""
+        handler = self._handlers[dev_id]
+        if handler is not None:
+            handler()
+        return True
+
+    def map(self, channel: VmbusChannel) -> bool:
+        core = self._bus.irq
+        irq = self.domain.create_mapping(channel.relid)
+        if not irq:
+            self._bus.printk(f"hv_vmbus: irq_create_mapping failed for relid {channel.relid}")
+            return False
+        channel.words.irq = irq
+        core.set_handler_data(irq, channel.relid)
+        core.modify_status(irq, set=IRQ_MOVE_PCNTXT)
+        return True
+
+    def unmap(self, channel: VmbusChannel) -> None:
+        if channel.words.irq_requested:
+            self.release(channel)
+        self.domain.dispose_mapping(channel.relid)
+
+    def forget(self, channel: VmbusChannel) -> None:
+        if channel.words.irq:
+            free_desc(self._bus.irq, Irq(channel.words.irq))
+
+    def request(self, channel: VmbusChannel) -> None:
+        """request_irq, then affinity and hint to the target. The IRQ stays requested when the channel is closed, so
+        the next open of the channel fails (the RFC as posted)."""
+        core, words, irq = self._bus.irq, channel.words, Irq(channel.words.irq)
+        try:
+            request_irq(core, irq, self._handler, words.irq_name, channel.relid)
+        except OSError as error:
+            number = error.errno or errno.EINVAL
+            self._bus.printk(
+                f"hv_vmbus: request_irq failed with -{number} for relid {channel.relid} irq {irq}"
+            )
+            raise VmbusError(number, f"IRQ {irq} cannot be requested") from None
+        irq_set_affinity_and_hint(core, irq, 1 << words.target_cpu)
+        words.irq_requested = 1
+
+    def release(self, channel: VmbusChannel) -> None:
+        irq = Irq(channel.words.irq)
+        irq_update_affinity_hint(self._bus.irq, irq, 0)
+        free_irq(self._bus.irq, irq)
+        channel.words.irq_requested = 0
+
+    def rename(self, channel: VmbusChannel) -> None:
+        """Linux's IRQ core keeps a pointer to the channel's name."""
+        if channel.words.irq_requested:
+            self._bus.irq.desc(Irq(channel.words.irq)).action_name = channel.words.irq_name
+
+
+def _nothing(desc: IrqDesc) -> None:
+    """The SynIC cannot mask a single flag; without an operation the core would show the IRQ as masked (patch 7)."""
