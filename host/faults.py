@@ -1,4 +1,4 @@
-"""Faults that can be injected into a running host. Each breaks what one equation of the report, or one test, watches."""
+"""Faults that can be injected into a running host: each breaks what an equation of the report, or a test, watches."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def no_delivery_fences(machine: Machine) -> None:
 
 def flip_byte(machine: Machine, offset: int) -> None:
     """The disk answers with one byte flipped."""
-    for disk in machine.disks.values():
-        disk.backend = FlippedByte(disk.backend, offset)
+    for address, backend in machine.backends.items():
+        machine.attach(address, FlippedByte(backend, offset))
 
 
 def lose_flag(machine: Machine, relid: int) -> None:

@@ -15,7 +15,7 @@ from host.vsp.device import Device, Offer, VspChannel
 from host.vsp.ic.component import Component
 from host.vsp.ic.heartbeat import Heartbeat
 from host.vsp.ic.shutdown import Shutdown
-from host.vsp.ic.timesync import Timesync
+from host.vsp.ic.timesync import TimeSync
 from host.vsp.storage.backend import BlockBackend
 from host.vsp.storage.controller import Address, ScsiController
 from host.vsp.storage.scsi.disk import ScsiDisk
@@ -99,12 +99,12 @@ class Machine:
         self.partition.on_reset = self.server.reset
         self.heartbeat = Heartbeat(self.services, spec.time_scale)
         self.shutdown = Shutdown(self.services)
-        self.timesync = Timesync(self.services, spec.time_scale)
-        self.disks = {
-            Address(0, 0, lun): ScsiDisk(open_disk(disk), UUID(int=DISK.int + lun), self._complain)
-            for lun, disk in enumerate(spec.disks)
-        }
-        self.storage = Storvsp(self.services, ScsiController(self.disks), CONTROLLER)
+        self.timesync = TimeSync(self.services, spec.time_scale)
+        self.backends = {Address(0, 0, lun): open_disk(disk) for lun, disk in enumerate(spec.disks)}
+        self._controller = ScsiController({})
+        for address, backend in self.backends.items():
+            self.attach(address, backend)
+        self.storage = Storvsp(self.services, self._controller, CONTROLLER)
         self.offers: dict[str, OfferHandle] = {}
         for name, device, relid in (
             ("heartbeat", self.heartbeat, 7),
@@ -118,6 +118,11 @@ class Machine:
     def offer(self, name: str, device: Device, relid: Relid | None = None) -> None:
         """Offer a device to the guest under a name for the operator."""
         self.offers[name] = self.server.offer(device, relid)
+
+    def attach(self, address: Address, backend: BlockBackend) -> None:
+        """Put a disk at an address of the SCSI controller, in place of what was there."""
+        identity = UUID(int=DISK.int + address.lun)
+        self._controller.exchange(address, ScsiDisk(backend, identity, self._complain))
 
     def _complain(self, error: PeerError | OperatorError) -> None:
         self.complaints.append(str(error))

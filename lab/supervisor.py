@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgpack
-from guest.system import LOCK_FAMILIES
 
+from guest.machine import LOCK_FAMILIES
 from guest.process.locks import InheritedLocks
 from guest.process.worker import WorkerSpec, run_worker
 from host.process.main import HostSpec, run_host

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,7 +44,7 @@ class MessageDecoder:
             self._asked = Version(message.version)
         elif isinstance(message, VersionResponse) and message.supported:
             self.dialect = Dialect(self._asked)
-        fields = ((name, getattr(message, name)) for name in message.__slots__)
+        fields = ((field.name, getattr(message, field.name)) for field in dataclasses.fields(message))
         return f"{type(message).__name__} " + " ".join(f"{name}={_plain(value)}" for name, value in fields)
 
 

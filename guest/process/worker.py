@@ -11,7 +11,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,13 +21,16 @@ from guest.kernel.core import Core, Timer
 from guest.kernel.locks import LockBank
 from guest.kernel.memory import KernelMemory
 from guest.machine import GuestCpu
+from guest.vmbus.policy import Policy
 from protocol.ids import Cpu, VpIndex
 from protocol.journal import Recorder
 from protocol.port.vp_port import VpPort
 from protocol.shell.child import Child
 from protocol.shell.control import ControlServer
+from protocol.shell.fence import full_fence
 from protocol.shell.memory import GuestRam
 from protocol.shell.pump import Pump
+from protocol.wire.versions import Version
 
 CALL_LOOK_MS = 200
 """How often a blocking call looks whether the supervisor is still there."""
@@ -118,7 +121,7 @@ class Worker:
         self.port = VpPort(VpIndex(spec.cpu), ram, wire)
         recorder = Recorder(f"cpu{spec.cpu}", clock.now, partial(os.write, journal)) if journal is not None else None
         self.core = Core(Cpu(spec.cpu), spec.cpus, self.port, KernelMemory(kernel), bank, clock)
-        self.guest = GuestCpu(self.core, spec.policy, spec.max_version, recorder)
+        self.guest = GuestCpu(self.core, Policy(spec.policy), Version.of(spec.max_version), full_fence, recorder)
         wire.deliver = self.port.receive
         self.pump = Pump(child.loop, wire.socket, wire.receive, self.core.run)
         wire.after_wait = self.pump.kick
@@ -129,8 +132,9 @@ class Worker:
             f"ipc://{spec.directory}/cpu{spec.cpu}",
             {
                 "settled": lambda: self._run(self.guest.settled()),
-                "program": lambda name, **arguments: self._run(self.guest.programs[name](**arguments)),
-                "snapshot": self.snapshot,
+                "program": lambda name, arguments: self.guest.start_program(name, **arguments),
+                "snapshot": self.guest.snapshot,
+                "inject": lambda fault, **arguments: self.guest.inject(fault, **arguments),
             },
             self.pump.kick,
         )
@@ -151,10 +155,6 @@ class Worker:
         self.core.sched.spawn(task(), "control")
         self.pump.kick()
         return future
-
-    def snapshot(self) -> dict[str, Any]:
-        """What this CPU has counted; taken at a fence it is part of a consistent cut."""
-        return {"port": asdict(self.port.counts), **self.guest.snapshot()}
 
 
 def run_worker(

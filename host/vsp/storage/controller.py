@@ -30,6 +30,10 @@ class ScsiController:
     def __init__(self, disks: Mapping[Address, ScsiDisk]) -> None:
         self._disks = dict(disks)
 
+    def exchange(self, address: Address, disk: ScsiDisk) -> None:
+        """Put another disk at an address; commands under way end on the old one."""
+        self._disks[address] = disk
+
     def execute(self, address: Address, cdb: bytes, data: GuestBuffer, done: Done) -> None:
         """Carry out one command (``cdb``: 16 bytes) and call ``done`` once, now or later."""
         disk = self._disks.get(address)

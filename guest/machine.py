@@ -1,0 +1,87 @@
+"""One CPU of the guest with everything on it: kernel, drivers, programs. The same in processes and simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from guest.drivers.hv_util.driver import HvUtils
+from guest.drivers.storvsc.driver import Storvsc
+from guest.faults import FAULTS
+from guest.kernel.core import Core
+from guest.programs.checksum import Checksum
+from guest.programs.pattern import Pattern
+from guest.system import Journal, System
+from guest.vmbus.policy import Policy
+from protocol.ring import Fence
+from protocol.wire.messages import AllOffersDelivered
+from protocol.wire.synic import MESSAGE_SINT
+from protocol.wire.versions import Version
+
+LOCK_FAMILIES = (
+    "call_queue",
+    "channelmsg_lock",
+    "cpu_hotplug_lock",
+    "desc",
+    "irq_domain_mutex",
+    "outbound",
+    "pages",
+    "program",
+    "sched_lock",
+    "set_affinity_lock",
+    "sparse_irq_lock",
+    "tasklet",
+    "wait",
+)
+"""Every family of spin locks that a guest takes; the shell of the processes makes the semaphores before it forks."""
+
+SETTLE_LOOK_SECONDS = 0.001
+
+
+class GuestCpu:
+    """What a shell drives. Made on every CPU with the same arguments."""
+
+    def __init__(self, core: Core, policy: Policy, max_version: Version, fence: Fence, journal: Journal | None) -> None:
+        self.core = core
+        self.system = System(core, policy, (HvUtils, Storvsc), journal, fence=fence, max_version=max_version)
+        storvsc = next(driver for driver in self.system.bus.drivers if isinstance(driver, Storvsc))
+        self._programs: dict[str, Callable[..., None]] = {
+            "checksum": Checksum(core, storvsc.disks).start,
+            "pattern": Pattern(core, storvsc.disks).start,
+        }
+        self._booted = False
+
+    def start(self) -> None:
+        """Boot this CPU."""
+        self._boot = self.system.start()
+
+    def start_program(self, name: str, **arguments: Any) -> None:
+        """Start this CPU's part of a program. Raises ``OperatorError`` if it cannot run."""
+        self._programs[name](**arguments)
+
+    async def settled(self) -> None:
+        """On the connect CPU: return when every device that the host offered has been probed."""
+        bus = self.system.bus
+        while not (self._boot.finished and bus.counts.messages[AllOffersDelivered.number]):
+            await self.core.sleep(SETTLE_LOOK_SECONDS)
+        await bus.offer_queue.flush()
+        await bus.primary_queue.flush()
+
+    def inject(self, fault: str, **arguments: Any) -> None:
+        """Break something on purpose."""
+        FAULTS[fault](self.system, **arguments)
+
+    def snapshot(self) -> dict[str, Any]:
+        """What this CPU's port and core have counted; the rest is in kernel memory."""
+        port, core = self.core.port, self.core
+        flags = port.flag_words(MESSAGE_SINT)
+        return {
+            **asdict(port.counts),
+            "sent": port.sent,
+            "received": port.received,
+            "merged": dict(port.merged),
+            "flags_set": sum(word.bit_count() for word in flags) if flags is not None else 0,
+            "spurious_vectors": core.spurious_vectors,
+            "idle": not (port.pending or core.softirqs),
+        }

@@ -1,0 +1,220 @@
+"""The VM of the simulation: the same cores in one process, under virtual time and a seeded scheduler."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+from guest.kernel.core import Core
+from guest.kernel.memory import KernelMemory
+from guest.machine import GuestCpu
+from guest.vmbus.policy import Policy
+from host.faults import FAULTS
+from host.machine import Disk, Machine
+from lab.failure import VmFailure
+from lab.guest_view import GuestView
+from lab.machine import machine_spec
+from lab.report import Report, consistent, make_report
+from lab.simulation.hub import Deadlock, Hub, OutOfTime
+from lab.simulation.locks import SimulatedLocks
+from lab.simulation.shell import MemoryDisk, SimulatedClock, SimulatedLink
+from lab.spec import VmSpec
+from lab.watchdog import Watchdog
+from protocol.errors import ExitCode
+from protocol.ids import Cpu, VpIndex
+from protocol.journal import Record, Recorder, digest, merge, unpack
+from protocol.port.vp_port import VpPort
+from protocol.shell.memory import GuestRam
+from protocol.wire.versions import Version
+
+KERNEL_BYTES = 16 << 20
+PATIENCE = 3600.0
+"""Virtual seconds after which what is waited for is given up."""
+
+
+class SimulatedCpu:
+    """One CPU of the guest and its greenlet."""
+
+    def __init__(self, cpu: int, vm: SimulatedVM) -> None:
+        hub = vm.hub
+        self.link = SimulatedLink(hub)
+        self.port = VpPort(VpIndex(cpu), vm.ram, self.link)
+        self.link.port = self.port
+        self._inbox: deque[Callable[[], None]] = deque()
+        clock = SimulatedClock(hub, self._inbox.append)
+        memory = KernelMemory(vm.kernel)
+        self.core = Core(Cpu(cpu), vm.spec.vcpus, self.port, memory, vm.locks, clock, hub.point)
+        self.guest = GuestCpu(
+            self.core,
+            Policy(vm.spec.policy),
+            Version.of(vm.spec.max_version),
+            lambda: None,
+            vm.recorder(f"cpu{cpu}"),
+        )
+        runner = hub.add(f"cpu{cpu}", self._body, self._can_run)
+        runner.can_interrupt = lambda: bool(self.port.pending) and self.core.interruptible
+        runner.interrupt = self.core.poll
+        self.enter(self._boot)
+
+    def enter(self, function: Callable[[], None]) -> None:
+        """Have the CPU run ``function`` between two pieces of its work."""
+        self._inbox.append(function)
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Start a task of this CPU."""
+        self.core.sched.spawn(work, name)
+
+    def _boot(self) -> None:
+        self.port.hello()
+        self.guest.start()
+
+    def _can_run(self) -> bool:
+        core = self.core
+        return bool(self._inbox or core.sched.ready or core.softirqs or (self.port.pending and core.interruptible))
+
+    def _body(self) -> None:
+        while self._inbox:
+            self._inbox.popleft()()
+        self.core.run()
+
+    @property
+    def idle(self) -> bool:
+        return not self._can_run()
+
+    def snapshot(self) -> dict[str, Any]:
+        return self.guest.snapshot()
+
+
+class SimulatedVM:
+    """``async with SimulatedVM(spec) as vm:``, with the methods of the VM of processes; nothing really waits."""
+
+    def __init__(self, spec: VmSpec) -> None:
+        self.spec = spec
+        self.hub = Hub(spec.seed)
+        self.records: list[bytes] = []
+        self.locks = SimulatedLocks(self.hub)
+
+    async def __aenter__(self) -> Self:
+        spec, hub = self.spec, self.hub
+        self.ram = GuestRam.create(spec.memory_mb << 20, f"vmbus-lab:{spec.name}:ram")
+        self.kernel = memoryview(bytearray(KERNEL_BYTES)).cast("Q")
+        self._inbox: deque[Callable[[], None]] = deque()
+        hub.note = self._note_decision
+        self.host = Machine(
+            machine_spec(spec),
+            self.ram,
+            self._transmit,
+            SimulatedClock(hub, self._inbox.append),
+            self._open_disk,
+            lambda: None,
+            self.recorder("host"),
+            hub.point,
+        )
+        self.cpus = [SimulatedCpu(cpu, self) for cpu in range(spec.vcpus)]
+        hub.add("host", self._host_body, self._host_can_run)
+        self.memory = KernelMemory(self.kernel)
+        self.guest = GuestView(self.memory)
+        self.watchdog = Watchdog(self.guest, self.ram)
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self.hub.close()
+        if self.spec.trace is not None:
+            Path(self.spec.trace).write_bytes(b"".join(self.records))
+
+    # --- the shell ------------------------------------------------------------------------------------------------
+
+    def recorder(self, who: str) -> Recorder:
+        """The journal of one participant: all write into one list, in the order in which things happen."""
+        return Recorder(who, lambda: self.hub.time, self.records.append)
+
+    def _note_decision(self, choice: int) -> None:
+        pass
+
+    def _transmit(self, vp: VpIndex, data: bytes) -> None:
+        self.cpus[vp].link.to_port.append(data)
+
+    def _open_disk(self, disk: Disk) -> MemoryDisk:
+        return MemoryDisk(self.hub, self._inbox.append, bytearray(Path(disk.path).read_bytes()), disk.writable)
+
+    def _host_can_run(self) -> bool:
+        return bool(self._inbox) or any(cpu.link.to_host for cpu in self.cpus)
+
+    def _host_body(self) -> None:
+        """One turn of the host's loop: what has come in, then the signals of the turn."""
+        while self._inbox:
+            self._inbox.popleft()()
+        for cpu in self.cpus:
+            while cpu.link.to_host:
+                self.host.receive(cpu.port.vp, cpu.link.to_host.popleft())
+                self.hub.point("host")
+        self.host.flush()
+
+    def _until(self, condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
+        try:
+            self.hub.run_until(condition, seconds, what)
+        except Deadlock as error:
+            raise VmFailure(ExitCode.CHECK_FAILED, f"deadlock: {error}") from None
+        except OutOfTime as error:
+            raise VmFailure(ExitCode.CHECK_FAILED, str(error)) from None
+
+    # --- what one does with it --------------------------------------------------------------------------------------
+
+    async def settled(self) -> None:
+        done: list[bool] = []
+
+        async def wait() -> None:
+            await self.cpus[0].guest.settled()
+            done.append(True)
+
+        self.cpus[0].enter(partial(self.cpus[0].spawn, wait(), "settled"))
+        self._until(lambda: bool(done), "probing the devices")
+
+    async def start_program(self, name: str, **arguments: Any) -> None:
+        for cpu in self.cpus:
+            cpu.enter(partial(cpu.guest.start_program, name, **arguments))
+
+    async def pass_time(self, seconds: float) -> None:
+        end = self.hub.time + round(seconds * 10_000_000)
+        self.hub.call_later(seconds, lambda: None)
+        self._until(lambda: self.hub.time >= end, "the end of a pause")
+
+    def now(self) -> float:
+        return self.hub.time / 10_000_000
+
+    async def inject(self, where: str, fault: str, **arguments: Any) -> None:
+        if where == "host":
+            FAULTS[fault](self.host, **arguments)
+        else:
+            self.cpus[int(where.removeprefix("cpu"))].guest.inject(fault, **arguments)
+
+    async def report(self) -> Report:
+        self.host.services.quiesce()
+        fenced: list[bool] = []
+        self._inbox.append(
+            lambda: self.host.partition.when_delivered(self.host.partition.vps, lambda: fenced.append(True))
+        )
+
+        def at_rest() -> bool:
+            return (
+                bool(fenced)
+                and not self._host_can_run()
+                and all(cpu.idle and not cpu.link.to_port for cpu in self.cpus)
+                and consistent(self.host.snapshot(), [cpu.snapshot() for cpu in self.cpus])
+            )
+
+        self._until(at_rest, "coming to rest")
+        report = make_report(self.spec.policy, self.host.snapshot(), [cpu.snapshot() for cpu in self.cpus], self.guest)
+        self.host.services.resume()
+        return report
+
+    def trace(self) -> list[Record]:
+        """Everything that has happened, in order."""
+        return list(unpack(b"".join(self.records)))
+
+    def trace_hash(self) -> str:
+        """Equal for equal seeds, on every machine."""
+        return digest(merge([b"".join(self.records)]))
