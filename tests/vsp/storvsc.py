@@ -57,8 +57,8 @@ class StorVsc:
 
     def __post_init__(self) -> None:
         disk = ScsiDisk(self.image, INSTANCE, self.clock.complain)
-        controller = ScsiController(dict.fromkeys(self.disks_at, disk))
-        self.device = Storvsp(self.clock, controller, INSTANCE, self.max_sub_channels, self.offered.extend)
+        self.controller = ScsiController(dict.fromkeys(self.disks_at, disk))
+        self.device = Storvsp(self.clock, self.controller, INSTANCE, self.max_sub_channels, self.offered.extend)
         self.channel = Loopback(self.ram, range(1, 33), range(33, 65))
         self.channel.open(self.device)
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from host.vsp.storage.connection import QUEUE_DEPTH
 from host.vsp.storage.controller import Address
 from host.vsp.storage.faults import FlippedByte
+from host.vsp.storage.scsi.disk import ScsiDisk
 from protocol.ids import Pfn
 from protocol.ring import COMPLETION_REQUESTED, PacketType
 from protocol.ring.gpa_direct import encode
@@ -21,8 +22,20 @@ from protocol.wire.vstor import (
     VmscsiRequest,
     VstorPacket,
 )
-from tests.vsp.image import SECTORS, blank
-from tests.vsp.storvsc import HERE, INQUIRY, PAGE, READ, REPORT_LUNS, TEST_UNIT_READY, WRITE, StorVsc, good, rw10
+from tests.vsp.image import SECTORS, Image, blank
+from tests.vsp.storvsc import (
+    HERE,
+    INQUIRY,
+    INSTANCE,
+    PAGE,
+    READ,
+    REPORT_LUNS,
+    TEST_UNIT_READY,
+    WRITE,
+    StorVsc,
+    good,
+    rw10,
+)
 
 
 def test_linux_probes_the_whole_bus_and_finds_one_disk(guest: StorVsc) -> None:
@@ -177,3 +190,15 @@ def test_an_idle_channel_closes_at_once(guest: StorVsc) -> None:
     guest.device.close(lambda: closed.append(True))
     guest.device.doorbell()
     assert closed == [True]
+
+
+def test_an_exchanged_disk_answers_new_commands_and_the_old_one_ends_its_own(ram: GuestRam) -> None:
+    old = blank(slow=True)
+    guest = StorVsc(ram, old)
+    guest.initialise()
+    under_way = guest.submit(rw10(READ, 0, 1), 512)
+    guest.controller.exchange(HERE, ScsiDisk(Image(b"\x99" * 512), INSTANCE, guest.clock.complain))
+    assert good(guest.command(rw10(READ, 0, 1), 512))
+    assert guest.data(512) == b"\x99" * 512
+    old.work()
+    assert [completion.transaction_id for completion in guest.completions()] == [under_way]

@@ -24,7 +24,7 @@ class ScsiController:
 
     Linux scans all 16 pairs of path and target with INQUIRY and takes "LUN not present" for "the target answers",
     so it sends REPORT LUNS there too: both are answered for any address, as OpenVMM does (``execute_scsi`` in
-    storvsp). Simplified: the set of disks does not change while the controller is offered.
+    storvsp). Simplified: the guest is not told of a disk that comes or changes (no ENUMERATE_BUS).
     """
 
     def __init__(self, disks: Mapping[Address, ScsiDisk]) -> None:

@@ -32,8 +32,8 @@ class Storvsp(StorChannel):
     for some of them, ``offer_sub_channels`` is given the new devices to offer. They are good until the primary is
     closed; whoever offered them rescinds them then.
 
-    Simplified: disks do not come and go (no ENUMERATE_BUS or REMOVE_DEVICE), and resets only answer, as in OpenVMM:
-    requests in flight complete by themselves, which is what ``storvsc_host_reset`` waits for.
+    Simplified: the guest hears nothing of disks that come and go (no ENUMERATE_BUS or REMOVE_DEVICE), and resets only
+    answer, as in OpenVMM: requests in flight complete by themselves, which is what ``storvsc_host_reset`` waits for.
     """
 
     def __init__(
