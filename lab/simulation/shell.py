@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -59,12 +60,13 @@ class SimulatedLink:
         self._hub.block(lambda: self._arrived, lambda: "the answer to its call")
 
 
-class MemoryDisk:
-    """A disk image in memory; requests complete after a fixed virtual time, in the order of their times."""
+class MappedDisk:
+    """A disk image mapped into memory; requests complete after a fixed virtual time, in the order of their times."""
 
-    def __init__(self, hub: Hub, enter: Callable[[Callable[[], None]], None], data: bytearray, writable: bool) -> None:
-        self.data = data
-        self.size = len(data)
+    def __init__(self, hub: Hub, enter: Callable[[Callable[[], None]], None], path: str, writable: bool) -> None:
+        with open(path, "r+b" if writable else "rb") as image:
+            self.data = mmap.mmap(image.fileno(), 0, access=mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ)
+        self.size = len(self.data)
         self.read_only = not writable
         self._hub = hub
         self._enter = enter

@@ -20,7 +20,7 @@ from lab.machine import machine_spec
 from lab.report import Report, consistent, make_report
 from lab.simulation.hub import Deadlock, Hub, OutOfTime
 from lab.simulation.locks import SimulatedLocks
-from lab.simulation.shell import MemoryDisk, SimulatedClock, SimulatedLink
+from lab.simulation.shell import MappedDisk, SimulatedClock, SimulatedLink
 from lab.spec import VmSpec
 from lab.watchdog import Watchdog
 from protocol.errors import ExitCode
@@ -102,7 +102,8 @@ class SimulatedVM:
         self.ram = GuestRam.create(spec.memory_mb << 20, f"vmbus-lab:{spec.name}:ram")
         self.kernel = memoryview(bytearray(KERNEL_BYTES)).cast("Q")
         self._inbox: deque[Callable[[], None]] = deque()
-        hub.note = self._note_decision
+        decisions = self.recorder("scheduler")
+        hub.note = lambda choice: decisions("decision", choice)
         self.host = Machine(
             machine_spec(spec),
             self.ram,
@@ -131,14 +132,11 @@ class SimulatedVM:
         """The journal of one participant: all write into one list, in the order in which things happen."""
         return Recorder(who, lambda: self.hub.time, self.records.append)
 
-    def _note_decision(self, choice: int) -> None:
-        pass
-
     def _transmit(self, vp: VpIndex, data: bytes) -> None:
         self.cpus[vp].link.to_port.append(data)
 
-    def _open_disk(self, disk: Disk) -> MemoryDisk:
-        return MemoryDisk(self.hub, self._inbox.append, bytearray(Path(disk.path).read_bytes()), disk.writable)
+    def _open_disk(self, disk: Disk) -> MappedDisk:
+        return MappedDisk(self.hub, self._inbox.append, disk.path, disk.writable)
 
     def _host_can_run(self) -> bool:
         return bool(self._inbox) or any(cpu.link.to_host for cpu in self.cpus)
