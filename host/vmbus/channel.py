@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 from uuid import UUID
 
 from host.vmbus.attachment import Attachment
@@ -47,6 +47,14 @@ class ChannelSnapshot:
     doorbells: int
 
 
+Key: TypeAlias = tuple[UUID, UUID, int]
+
+
+def key_of(device: Device) -> Key:
+    """What tells one offer from another: the GUID pair and the sub-channel index."""
+    return device.offer.class_id, device.offer.instance_id, device.offer.sub_channel_index
+
+
 def offer_message(device: Device, relid: Relid, doorbell: ConnectionId) -> OfferChannel:
     """OFFERCHANNEL for a device.  No monitor page and a dedicated interrupt, as on every host since Windows 8."""
     offer = device.offer
@@ -77,6 +85,7 @@ class Channel:
         pin: Relid | None,
         forget: Callable[["Channel"], None],
     ) -> None:
+        self.key = key_of(device)
         self.pin = pin
         self.relid: Relid | None = None
         self.unfenced: set[VpIndex] = set()

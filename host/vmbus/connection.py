@@ -54,7 +54,7 @@ class Connection:
         vtl: int,
         message_port: ConnectionId,
         fence: Fence,
-        call_later: Later,
+        call_later: Later | None,
         point: Point | None,
     ) -> None:
         self.hypervisor = hypervisor
@@ -70,7 +70,6 @@ class Connection:
         self._message_port = message_port
         self._message_vp = VpIndex(0)
         self._dialect = _OLDEST
-        self._call_later = call_later
         self._pace = Pace(call_later)
         self._departed: set[VpIndex] = set()
         self._releasing = False
@@ -153,7 +152,7 @@ class Connection:
 
     def call_later(self, seconds: float, fn: Callable[[], None]) -> None:
         """By the clock of the process around."""
-        self._call_later(seconds, fn)
+        self._pace.call_later(seconds, fn)
 
     def settled(self) -> None:
         """Go on with an unload, reconnect or reset once nothing is in use."""

@@ -69,3 +69,8 @@ class HostOptions:
     look_after_open: bool = False
     """OpenVMM's safety net: some time after an open, wake each side that has something in its ring.  Off, because it
     hides the loss of an interrupt."""
+
+    @property
+    def needs_clock(self) -> bool:
+        """Whether something is to happen by itself after a while."""
+        return self.look_after_open or any(0 < seconds < UNTIL_RELEASED for seconds in self.delay.values())

@@ -21,8 +21,8 @@ class Held:
 class Pace:
     """Keeps the steps that were put off, in the order in which they came up."""
 
-    def __init__(self, call_later: Later) -> None:
-        self._call_later = call_later
+    def __init__(self, clock: Later | None) -> None:
+        self._clock = clock
         self._held: list[Held] = []
 
     def put_off(self, seconds: float, held: Held) -> None:
@@ -32,7 +32,12 @@ class Pace:
             return
         self._held.append(held)
         if seconds != UNTIL_RELEASED:
-            self._call_later(seconds, lambda: self._let(held))
+            self.call_later(seconds, lambda: self._let(held))
+
+    def call_later(self, seconds: float, fn: Callable[[], None]) -> None:
+        """Call ``fn`` after ``seconds``.  Options that need a clock are refused where there is none."""
+        assert self._clock is not None, "checked when the options were set"
+        self._clock(seconds, fn)
 
     def release(self, step: Step | None, relid: Relid | None) -> int:
         """Let happen what is held now and matches; a None matches everything.  Returns how many."""

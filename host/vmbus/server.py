@@ -1,11 +1,10 @@
 """The VMBus server of a partition: devices in, guest messages in; posts, signals and reports out."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from host.hypervisor.interface import Hypervisor
-from host.vmbus.channel import Channel, ChannelSnapshot, offer_message
+from host.vmbus.channel import Channel, ChannelSnapshot, Key, key_of, offer_message
 from host.vmbus.connection import Connection
 from host.vmbus.contact import DEFAULT_SINT, ContactPort
 from host.vmbus.link import Complain
@@ -23,10 +22,6 @@ from protocol.wire.versions import Dialect, Version
 
 MESSAGE_PORT: Final = ConnectionId(1)
 """``VMBUS_MESSAGE_CONNECTION_ID``: the only one below 5.0."""
-
-
-def _no_clock(seconds: float, fn: Callable[[], None]) -> None:
-    raise OperatorError(f"give VmbusServer a call_later: a host option asks for {seconds} seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +73,14 @@ class VmbusServer:
         vtl: int = 0,
         message_port: ConnectionId = MESSAGE_PORT,
         contact: ContactPort | None = None,
-        call_later: Later = _no_clock,
+        call_later: Later | None = None,
         point: Point | None = None,
     ) -> None:
         self.sint = sint
         self.vtl = vtl
         self._complain = complain
+        self._call_later = call_later
+        self._check(options)
         self._connection = Connection(hypervisor, options, complain, sint, vtl, message_port, fence, call_later, point)
         hypervisor.listen_messages(message_port, lambda vp, payload: self.receive(payload))
         if contact is None and options.multi_client_port:
@@ -108,6 +105,7 @@ class VmbusServer:
 
     @options.setter
     def options(self, options: HostOptions) -> None:
+        self._check(options)
         self._connection.options = options
 
     def receive(self, payload: bytes) -> None:
@@ -125,13 +123,15 @@ class VmbusServer:
         """
         connection = self._connection
         encode(offer_message(device, LAST, connection.doorbell_of(LAST)), Dialect(Version.WIN8))
-        channel = self._find(device)
+        class_id, instance_id, index = key = key_of(device)
+        channel = self._find(key)
         if channel is not None:
             if relid not in (None, channel.pin):
-                raise OperatorError(f"leave the relid out: the former offer of {device.offer.class_id} has it")
+                raise OperatorError(f"leave the relid out: the former offer of {class_id} has it")
             channel.reoffer(device)
         else:
-            self._require_primary(device)
+            if index and self._find((class_id, instance_id, 0)) is None:
+                raise OperatorError(f"offer the primary channel of {class_id} before its sub-channels")
             connection.relids.promise(relid)
             channel = Channel(connection, connection.gpadls, device, relid, connection.forget)
             connection.channels.append(channel)
@@ -154,16 +154,9 @@ class VmbusServer:
         """All channels, in the order in which they were offered."""
         return tuple(channel.snapshot() for channel in self._connection.channels)
 
-    def _find(self, device: Device) -> Channel | None:
-        return next((known for known in self._connection.channels if _key(known.device) == _key(device)), None)
+    def _check(self, options: HostOptions) -> None:
+        if options.needs_clock and self._call_later is None:
+            raise OperatorError("give VmbusServer a call_later: a host option needs a clock")
 
-    def _require_primary(self, device: Device) -> None:
-        offer = device.offer
-        primary = (offer.class_id, offer.instance_id, 0)
-        if offer.sub_channel_index and all(_key(known.device) != primary for known in self._connection.channels):
-            raise OperatorError(f"offer the primary channel of {offer.class_id} before its sub-channels")
-
-
-def _key(device: Device) -> tuple[object, ...]:
-    offer = device.offer
-    return offer.class_id, offer.instance_id, offer.sub_channel_index
+    def _find(self, key: Key) -> Channel | None:
+        return next((channel for channel in self._connection.channels if channel.key == key), None)
