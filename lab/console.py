@@ -9,6 +9,7 @@ from typing import Self
 import rich.console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from lab.report import Report
 
@@ -48,25 +49,49 @@ class Console:
         self._progress.update(self._task, description=what, completed=done, total=total or None)
 
     def result(self, table: str, report: Report) -> None:
-        """The table, the channels, what was verified, and what to try next."""
+        """The guest's table, the two sides of each channel, what was verified, and what to try next."""
         self._progress.stop()
         out = self._out
-        out.print(escape(table), end="", markup=False)
-        out.print()
-        held = len(report.checks) - len(report.failed)
-        for check in report.checks[: 3 if not report.failed else len(report.checks)]:
-            if check.holds and check.name.startswith(("SHA-256", "pattern", "image")):
-                out.print(f"[green]verified[/green]  {escape(str(check))}")
-        for check in report.failed:
-            out.print(f"[red]FAILED[/red]    {escape(str(check))}")
-        sent, counted = sum(row.sent for row in report.channels), sum(row.counted for row in report.channels)
-        merged = report.totals["signals merged in the page"]
+        out.print(table, markup=False)
+        out.print(_channels(report))
+        totals = report.totals
         out.print(
-            f"[green]verified[/green]  {held} of {len(report.checks)} equations between host and guest at a fenced "
-            f"cut: {sent} signals sent = {counted} counted + {merged} merged; "
-            f"{report.totals['control messages']} control messages; protocol {report.version}"
+            f"{totals['signals raised']} signals raised: {totals['signals coalesced by the host']} coalesced, "
+            f"{totals['signals refused']} refused, {totals['signals merged in the page']} merged; "
+            f"{totals['top-level interrupts']} interrupts, {totals['spurious interrupts']} spurious; "
+            f"{totals['HYP']} HYP for {totals['control messages']} control messages; protocol {report.version}"
+        )
+        for check in report.checks:
+            if not check.holds:
+                out.print(f"[red]FAILED[/red]    {escape(str(check))}")
+            elif check.highlight:
+                out.print(f"[green]verified[/green]  {escape(str(check))}")
+        held = len(report.checks) - len(report.failed)
+        colour = "red" if report.failed else "green"
+        out.print(
+            f"[{colour}]{'FAILED' if report.failed else 'verified'}[/{colour}]  "
+            f"{held} of {len(report.checks)} equations between host and guest hold at a fenced cut"
         )
         for complaint in report.complaints:
             out.print(f"[yellow]host says[/yellow] {escape(complaint)}")
         if self._next_steps and not report.failed:
             out.print("try next  " + escape("\n          ".join(self._next_steps)))
+
+
+def _channels(report: Report) -> Table:
+    """Each channel, as the host and as the guest counted it."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("relid", "IRQ", "channel", "CPU", "host sent", "guest counted", "merged", "guest rang"):
+        table.add_column(heading, justify="left" if heading == "channel" else "right")
+    for row in report.channels:
+        table.add_row(
+            str(row.relid),
+            str(row.irq or "-"),
+            row.name,
+            str(row.target_cpu),
+            str(row.sent),
+            str(row.counted),
+            str(row.merged),
+            str(row.doorbells),
+        )
+    return table

@@ -26,6 +26,8 @@ class Check:
     left_value: Any
     right: str
     right_value: Any
+    highlight: bool = False
+    """Worth a line of its own even when it holds."""
 
     @property
     def holds(self) -> bool:
@@ -203,6 +205,7 @@ def _totals(host: dict[str, Any], ports: list[dict[str, Any]], guest: GuestView)
         "signals coalesced by the host": sum(vp["signals_coalesced"] for vp in host["vps"]),
         "signals refused": sum(vp["signals_refused"] for vp in host["vps"]),
         "signals merged in the page": sum(port["signals_merged"] for port in ports),
+        "HYP": sum(arch.hyp for arch in guest.irq.arch_stat),
         "top-level interrupts": sum(cpu.interrupts for cpu in cpus),
         "spurious interrupts": sum(cpu.spurious for cpu in cpus),
         "control messages": sum(vp["messages_sent"] for vp in host["vps"]),

@@ -44,7 +44,7 @@ class MessageDecoder:
             self._asked = Version(message.version)
         elif isinstance(message, VersionResponse) and message.supported:
             self.dialect = Dialect(self._asked)
-        fields = ((field.name, getattr(message, field.name)) for field in dataclasses.fields(message))
+        fields = ((field.name, getattr(message, field.name)) for field in dataclasses.fields(message))  # type: ignore[arg-type]
         return f"{type(message).__name__} " + " ".join(f"{name}={_plain(value)}" for name, value in fields)
 
 

@@ -91,13 +91,13 @@ class ImageDigests:
 
 def read_check(guest_digest: str, before: ImageDigests) -> Check:
     """What the guest's driver read is what the file held."""
-    return Check("SHA-256 of the disk", "guest read", guest_digest, "image file", before.whole)
+    return Check("SHA-256 of the disk", "guest read", guest_digest, "image file", before.whole, highlight=True)
 
 
 def write_checks(before: ImageDigests, after: ImageDigests, place: PatternRange, seed: int) -> list[Check]:
     """The pattern is in the file, and only there."""
     expected = hashlib.sha256(pattern(seed, place.offset, place.length)).hexdigest()
     return [
-        Check("pattern in the image", "seed gives", expected, "image file", after.inside),
-        Check("image outside the pattern", "before", before.outside, "after", after.outside),
+        Check("pattern in the image", "seed gives", expected, "image file", after.inside, highlight=True),
+        Check("image outside the pattern", "before", before.outside, "after", after.outside, highlight=True),
     ]
