@@ -12,7 +12,7 @@ from protocol.errors import OperatorError
 from protocol.ids import PAGE_SIZE
 from protocol.ram import BadPage
 from protocol.ring.memory import RingMemory
-from protocol.wire.gpadl import GpaRange
+from protocol.wire.gpadl import GpaRange, pages_of
 
 MAP_FIXED: Final = 0x10
 
@@ -83,7 +83,7 @@ class GuestRam:
     def views(self, gpa_range: GpaRange) -> list[memoryview]:
         """The bytes of ``gpa_range`` in order, one view for each run of adjacent pages. BadPage."""
         left, skip = gpa_range.byte_count, gpa_range.byte_offset
-        pages = -(-(skip + left) // PAGE_SIZE)
+        pages = pages_of(left, skip)
         if skip >= PAGE_SIZE or pages > len(gpa_range.pfns):
             raise BadPage(f"{left} bytes from offset {skip} do not lie in {len(gpa_range.pfns)} pages")
         views: list[memoryview] = []

@@ -1,0 +1,145 @@
+"""The reading end of a ring: the packet iterator of the kernel (``hv_pkt_iter_first`` .. ``hv_pkt_iter_close``)."""
+
+from collections.abc import Callable
+from typing import Final
+
+from protocol.errors import OperatorError
+from protocol.ring.memory import (
+    FEATURE_BITS,
+    FEATURE_PENDING_SEND_SZ,
+    GRANULE,
+    INTERRUPT_MASK,
+    PENDING_SEND_SZ,
+    READ_INDEX,
+    Fence,
+    Point,
+    RingCorrupt,
+    RingMemory,
+)
+from protocol.ring.packet import COMPLETION_REQUESTED, DESCRIPTOR, MIN_PACKET, TRAILER, TYPES, Packet, invalid
+
+WINDOW: Final = 65536
+"""Bytes that are copied out of the ring at once, before anything in them is judged."""
+
+_new_packet = tuple.__new__  # the constructor that NamedTuple generates takes twice as long
+
+
+class RingReader:
+    """Takes packets out with drain() and gives their room back with release(); in between the peer sees nothing of it.
+
+    The order that loses no wake-up is mask(), drain(), release(), unmask(), and all of it again if unmask() is True.
+    A reader that never masks looks at available() after release() instead. A signal means "look again", never "one
+    packet". No index survives release(), so several processes may read one ring if they hold a lock up to there.
+    """
+
+    __slots__ = ("_control", "_data", "_fence", "_next", "_point", "_ring", "_size")
+
+    def __init__(self, ring: RingMemory, fence: Fence, point: Point | None = None) -> None:
+        self._ring = ring
+        self._control = ring.control
+        self._data = ring.data
+        self._size = ring.size
+        self._fence = fence
+        self._point = point
+        # The first byte not yet drained; None: nothing has been drained since release(), it is at read_index.
+        self._next: int | None = None
+
+    def mask(self) -> None:
+        """Silence the peer's signals, while draining say (``hv_begin_read``)."""
+        self._control[INTERRUPT_MASK] = 1
+        self._fence()
+
+    def unmask(self) -> bool:
+        """Let the peer signal again (``hv_end_read``). True: it wrote while it was silenced, so drain again.
+
+        OperatorError: what was drained is not released. The peer would take the ring for non-empty and stay silent.
+        """
+        if self._next is not None:
+            raise OperatorError("release() before unmask(): the peer signals only if it sees that the ring was empty")
+        self._control[INTERRUPT_MASK] = 0
+        if self._point:
+            self._point("ring.read.unmasked")
+        self._fence()
+        return self.available() > 0
+
+    def available(self) -> int:
+        """Bytes, as ``ring_bytes`` counts them, that are published and not yet drained."""
+        return (self._ring.write_index() - self._position()) % self._size
+
+    def _position(self) -> int:
+        return self._ring.read_index() if self._next is None else self._next
+
+    def drain(self, callback: Callable[[Packet], None], limit: int | None = None, views: bool = False) -> int:
+        """Hand each packet that is published by now, ``limit`` at the most, to ``callback``. Returns how many.
+
+        The peer can change the ring at any time, so packets are copied first and judged then. With ``views`` each
+        payload is instead a view of the ring, good until release(); the descriptor is copied even so. RingCorrupt:
+        an index or a packet is impossible; the packets in front of it have been handed out.
+        """
+        position, left = self._position(), self.available()
+        if self._point:
+            self._point("ring.read.looked")
+        self._fence()  # the index before the packets: an acquire, which x86-64 has for nothing and arm64 has not
+        unpack = DESCRIPTOR.unpack_from
+        span = left if views else WINDOW
+        budget = self._size if limit is None else limit
+        taken = 0
+        while left and taken < budget:
+            span = min(span, left)
+            source: memoryview | bytes = self._data[position : position + span]
+            if not views:
+                source = bytes(source)
+            at, end, last = 0, MIN_PACKET - TRAILER.size, span - MIN_PACKET
+            try:
+                while at <= last and taken < budget:
+                    type, offset8, len8, flags, transaction_id = unpack(source, at)
+                    end = at + len8 * 8
+                    if end >= span:
+                        break
+                    if not 2 <= offset8 <= len8 or flags > COMPLETION_REQUESTED or type not in TYPES:
+                        raise invalid(type, offset8, len8, flags)
+                    start = at + offset8 * 8
+                    header = bytes(source[at + DESCRIPTOR.size : start]) if offset8 > 2 else b""
+                    packet = _new_packet(Packet, (type, flags, transaction_id, header, source[start:end]))
+                    at = end + TRAILER.size
+                    taken += 1
+                    callback(packet)
+            finally:
+                if at:
+                    position = self._next = (position + at) % self._size
+                    left -= at
+            if at:
+                span = WINDOW
+            elif span < left:
+                span = left  # the next packet is longer than a window
+            else:
+                raise RingCorrupt("packet length", end + TRAILER.size, f"at most the {left} bytes that are published")
+        return taken
+
+    def release(self) -> bool:
+        """Give the room of the drained packets back (read_index). True: signal the peer, it waits for just that.
+
+        The peer waits if pending_send_sz is not 0, and its turn comes when the room grows from less to at least that;
+        at any other time a signal would be spurious (``hv_pkt_iter_close``; hv_sock leaves pending_send_sz set for
+        ever). interrupt_mask does not count here: it silences the writer of this ring, and this is its reader.
+        """
+        if self._next is None:
+            return False
+        ring, control, point, now = self._ring, self._control, self._point, self._next
+        was = ring.read_index()
+        self._next = None
+        self._fence()  # the packets are read before their room is given away: a release, as above
+        control[READ_INDEX] = now
+        if point:
+            point("ring.read.released")
+        self._fence()
+        if not control[FEATURE_BITS] & FEATURE_PENDING_SEND_SZ:
+            return False
+        wanted: int = control[PENDING_SEND_SZ] & -GRANULE  # some guests write size - 1
+        if not wanted:
+            return False
+        if point:
+            point("ring.read.wish_seen")
+        self._fence()  # the wish before write_index, which the writer stored in front of it
+        write = ring.write_index()
+        return ring.room(write, was) < wanted <= ring.room(write, now)
