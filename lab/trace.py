@@ -8,7 +8,9 @@ from typing import Any
 
 from protocol.errors import PeerError
 from protocol.journal import Record, unpack
+from protocol.port.envelope import IPI
 from protocol.wire.messages import InitiateContact, VersionResponse, decode
+from protocol.wire.synic import Register
 from protocol.wire.versions import Dialect, Version
 
 MESSAGES = {"post": "->", "message": "<-"}
@@ -49,13 +51,23 @@ class MessageDecoder:
 
 
 def describe(record: Record, decoder: MessageDecoder) -> str:
-    """The fields of an event."""
-    if record.event in MESSAGES:
-        vp, detail, payload = record.fields
-        arrow = MESSAGES[record.event]
-        status = f" (status {detail:#x})" if record.event == "post" and detail else ""
-        return f"VP {vp} {arrow} {decoder.text(payload)}{status}"
+    """The fields of an event, in the terms of the specification."""
+    match record.event, record.fields:
+        case (("post" | "message"), (vp, detail, payload)):
+            arrow = MESSAGES[record.event]
+            status = f" (status {detail:#x})" if record.event == "post" and detail else ""
+            return f"VP {vp} {arrow} {decoder.text(payload)}{status}"
+        case "signals", (vp, signals):
+            return f"VP {vp} <- {', '.join(map(_signal, signals))}"
+        case "doorbell", (vp, status, connection):
+            return f"VP {vp} -> connection {connection:#x}" + (f" (status {status:#x})" if status else "")
+        case "register", (vp, register, value, status):
+            return f"VP {vp} {Register(register).name} := {value:#x}" + (f" (status {status:#x})" if status else "")
     return " ".join(_plain(value) for value in record.fields)
+
+
+def _signal(signal: int) -> str:
+    return f"vector {signal - IPI:#x}" if signal >= IPI else f"flag {signal & 0xFFFF} of SINT {signal >> 16}"
 
 
 def _plain(value: Any) -> str:
