@@ -101,10 +101,10 @@ class Disks:
         known = ", ".join(disk.name for disk in self) or "none"
         raise OperatorError(f"there is no disk {name}: choose one of those attached ({known})")
 
-    def unused(self) -> Disk:
-        """The next disk to be filled in. Probes run one at a time, so no two get the same. Raises BlockError."""
+    def unused(self) -> Disk | None:
+        """The next disk to be filled in; None if there are too many. Probes run one at a time."""
         for state in ABSENT, GONE:  # a name that is gone is given again last: somebody may still hold it
             for disk in self._all:
                 if disk.words.state == state:
                     return disk
-        raise BlockError(f"more than {MAX_DISKS} disks")
+        return None

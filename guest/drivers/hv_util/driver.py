@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from guest.drivers.hv_util.heartbeat import HeartbeatService
 from guest.drivers.hv_util.negotiate import choose, encode_choice
@@ -10,7 +10,6 @@ from guest.drivers.hv_util.service import Reply, UtilService, UtilWords
 from guest.drivers.hv_util.shutdown import ShutdownService
 from guest.drivers.hv_util.timesync import TimesyncService
 from guest.kernel.core import Core
-from guest.vmbus.bus import Vmbus
 from guest.vmbus.channel import VmbusChannel
 from guest.vmbus.device import HvDriver, VmbusDevice
 from guest.vmbus.words import CallbackMode
@@ -18,6 +17,9 @@ from protocol.errors import PeerError
 from protocol.ring import Packet
 from protocol.wire.guids import HV_HEART_BEAT_GUID, HV_SHUTDOWN_GUID, HV_TS_GUID
 from protocol.wire.ic import IcFrame, IcMessage, IcVersion, Negotiate
+
+if TYPE_CHECKING:
+    from guest.vmbus.bus import Vmbus
 
 RING_SIZE: Final = 16 * 1024
 """``HV_UTIL_RING_SEND_SIZE``: three pages of data behind the control page, each way."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
-from guest.block.disk import GONE, LIVE, BlockError, Disk, Disks
+from guest.block.disk import GONE, LIVE, Disk, Disks, DiskWords
 from guest.block.queue import DEFAULT_DEPTH, RequestQueue
 from guest.drivers.scsi.command import ScsiAddress, ScsiCommand
 from guest.drivers.scsi.result import ScsiResult
@@ -14,13 +14,15 @@ from guest.drivers.storvsc.controller import Controller
 from guest.drivers.storvsc.handshake import channel_init
 from guest.kernel.core import Core
 from guest.kernel.memory import Struct, Word
-from guest.vmbus.bus import Vmbus
 from guest.vmbus.channel import VmbusChannel
 from guest.vmbus.device import HvDriver, VmbusDevice
 from guest.vmbus.errors import VmbusError
 from guest.vmbus.words import CallbackMode
 from protocol.ids import Relid
 from protocol.wire.guids import HV_SCSI_GUID
+
+if TYPE_CHECKING:
+    from guest.vmbus.bus import Vmbus
 
 RING_SIZE: Final = 128 * 1024
 """``storvsc_ringbuffer_size``, each way, control page included."""
@@ -48,9 +50,12 @@ class Storvsc(HvDriver):
     name = "hv_storvsc"
     id_table = (HV_SCSI_GUID,)
 
-    def __init__(self, core: Core, bus: Vmbus, depth: int = DEFAULT_DEPTH) -> None:
+    queue_depth: ClassVar[int] = DEFAULT_DEPTH
+    """Requests that each CPU may have under way, for all controllers together; at most 64."""
+
+    def __init__(self, core: Core, bus: Vmbus) -> None:
         super().__init__(core, bus)
-        self.queue = RequestQueue(core, depth)
+        self.queue = RequestQueue(core, self.queue_depth)
         self._sd = Sd(core, self._execute)
         self.disks = Disks(core, self._sd)
         self._hosts = core.memory.one(ScsiHostWords)
@@ -73,7 +78,7 @@ class Storvsc(HvDriver):
             words.max_transfer = agreed.max_transfer
             words.sub_channels_allowed = agreed.sub_channels
             await self._scan(controller)
-        except (VmbusError, BlockError):
+        except VmbusError:
             await self.remove(device)
             raise
 
@@ -122,11 +127,20 @@ class Storvsc(HvDriver):
         try:
             scanner = Scanner(controller.execute, buffer, core.ram.page(buffer))
             async for unit in scanner.scan_host(CHANNELS, TARGETS, MAX_LUN):
-                if unit.device_type == TYPE_DISK:
-                    disk = self.disks.unused()
-                    disk.words.host_no = controller.words.host_no
-                    disk.words.relid = controller.channel.relid
-                    if await self._sd.probe(disk, unit, scanner, controller.words.max_transfer):
-                        disk.words.state = LIVE
+                disk = self.disks.unused()
+                if unit.device_type != TYPE_DISK or disk is None:
+                    continue
+                words = disk.words
+                words.host_no, words.relid = controller.words.host_no, controller.channel.relid
+                if await self._sd.probe(disk, unit, scanner, controller.words.max_transfer):
+                    words.state = LIVE
+                    self.bus.printk(
+                        f"sd {_address(words)}: [{disk.name}] {words.blocks} {words.block_size}-byte logical blocks"
+                    )
         finally:
             core.pages.free(buffer)
+
+
+def _address(words: DiskWords) -> str:
+    """As the kernel prints it: host, channel, target, LUN."""
+    return f"{words.host_no}:{words.channel}:{words.target}:{words.lun}"
