@@ -9,46 +9,27 @@ socket is first in, first out, and waiting there would stop the caller for ever.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
-from host.hypervisor.vp import QueuedMessage, VirtualProcessor
+from host.hypervisor.hypercalls import HypercallOptions, Hypercalls
+from host.hypervisor.vp import Journal, QueuedMessage, VirtualProcessor
 from protocol.errors import PeerError
-from protocol.ids import PAGE_SIZE, ConnectionId, Sint, VpIndex
+from protocol.ids import ConnectionId, Sint, VpIndex
 from protocol.port.envelope import IPI, EnvelopeError, ToHost, ToPort, read_to_host
 from protocol.ram import Ram
-from protocol.wire.hypercall import (
-    POST_MESSAGE,
-    BadHypercall,
-    Code,
-    ControlWord,
-    PostMessageInput,
-    SignalEventInput,
-    Status,
-)
-from protocol.wire.synic import (
-    EVENT_FLAGS,
-    FIRST_VALID_VECTOR,
-    SINT_COUNT,
-    VMBUS_MESSAGE_TYPE,
-    Register,
-    SynicMessage,
-    SynicPage,
-)
-
-Journal = Callable[..., None]
+from protocol.wire.hypercall import Status
+from protocol.wire.synic import SINT_COUNT, VMBUS_MESSAGE_TYPE, Register, SynicMessage, SynicPage
 
 
 @dataclass(slots=True)
-class HypervisorOptions:
+class HypervisorOptions(HypercallOptions):
     """Named behaviours of the host. The defaults are what hardware does."""
 
     delivery_fences: bool = True
     """Withhold promises until earlier signals are delivered. Off, ZeroMQ's two sockets overtake each other."""
     suppress_signals: frozenset[int] = frozenset()
     """Fault: event flags that are dropped on the way to the VP (a lost interrupt)."""
-    post_statuses: list[Status] = field(default_factory=list)
-    """Fault: statuses that the next HvPostMessage calls get instead of being carried out."""
 
 
 class Partition:
@@ -74,32 +55,30 @@ class Partition:
         self.on_reset: Callable[[], None] = lambda: None
         self._journal = journal
         self._complain = complain
-        self.processors = [VirtualProcessor(VpIndex(n), partial(transmit, VpIndex(n))) for n in range(vps)]
+        self.processors = [VirtualProcessor(VpIndex(n), partial(transmit, VpIndex(n)), journal) for n in range(vps)]
+        self.vps = frozenset(processor.index for processor in self.processors)
+        self._hypercalls = Hypercalls(vps, ram, self._interrupt, self.options, journal)
         self._dirty: dict[VirtualProcessor, None] = {}
         self._withheld: dict[tuple[VpIndex, int], None] = {}
         self._awaited: list[tuple[dict[VpIndex, int], Callable[[], None]]] = []
-        self._messages: dict[int, Callable[[VpIndex, bytes], None]] = {}
-        self._events: dict[int, Callable[[], None]] = {}
 
     # --- what the VMBus server asks -------------------------------------------------------------------------------
 
-    @property
-    def vps(self) -> frozenset[VpIndex]:
-        return frozenset(processor.index for processor in self.processors)
-
     def listen_messages(self, connection: ConnectionId, handler: Callable[[VpIndex, bytes], None]) -> None:
-        self._messages[connection] = handler
+        self._hypercalls.messages[connection] = handler
 
     def close_messages(self, connection: ConnectionId) -> None:
-        self._messages.pop(connection, None)
+        self._hypercalls.messages.pop(connection, None)
 
     def listen_events(self, connection: ConnectionId, handler: Callable[[], None]) -> None:
-        self._events[connection] = handler
+        self._hypercalls.events[connection] = handler
 
     def close_events(self, connection: ConnectionId) -> None:
-        self._events.pop(connection, None)
+        self._hypercalls.events.pop(connection, None)
 
     def post(self, vp: VpIndex, sint: Sint, payload: bytes, after: frozenset[VpIndex] = frozenset()) -> None:
+        if sint >= SINT_COUNT:
+            raise PeerError(f"no VP has a SINT {sint} to send a message to")
         processor = self.processors[vp]
         waits = self._fence(after - {vp}) if self.options.delivery_fences else {}
         message = SynicMessage(VMBUS_MESSAGE_TYPE, 0, 0, payload).encode()
@@ -116,10 +95,10 @@ class Partition:
             return False
         if flag in self.options.suppress_signals:
             return True
-        if not processor.add_signal(sint << 16 | flag):
-            counts.signals_coalesced += 1
-        else:
+        if processor.add_signal(sint << 16 | flag):
             self._dirty[processor] = None
+        else:
+            counts.signals_coalesced += 1
         return True
 
     def when_delivered(self, vps: frozenset[VpIndex], then: Callable[[], None]) -> None:
@@ -139,7 +118,7 @@ class Partition:
         return all(self.processors[vp].delivered >= mark for vp, mark in waits.items())
 
     def flush_queue(self, vp: VpIndex, sint: Sint) -> None:
-        self.processors[vp].queues[sint].clear()
+        self.processors[vp].forget_messages(sint)
 
     # --- what the VP ports say ------------------------------------------------------------------------------------
 
@@ -162,15 +141,15 @@ class Partition:
                 self._awaited.remove(entry)
                 entry[1]()
         if kind == ToHost.CAST:
-            self._hypercall(processor, parts[3], parts[4], parts[5])
+            _, then = self._hypercalls.call(vp, parts[3], parts[4], parts[5])
+            then()
         elif kind == ToHost.HYPERCALL:
-            status, then = self._hypercall(processor, parts[3], parts[4], parts[5])
+            status, then = self._hypercalls.call(vp, parts[3], parts[4], parts[5])
             processor.send(ToPort.ANSWER, status)
-            if then is not None:
-                then()
+            then()
         elif kind == ToHost.TAKEN:
             sint = parts[3]
-            if not (0 <= sint < SINT_COUNT and processor.untaken[sint]):
+            if sint >= SINT_COUNT or not processor.untaken[sint]:
                 raise EnvelopeError(f"VP {vp} took a message of SINT {sint} that it never had")
             processor.untaken[sint] = False
             self._pump(processor, sint)
@@ -178,14 +157,12 @@ class Partition:
             self._write_register(processor, parts[3], parts[4])
         elif kind == ToHost.HELLO:
             processor.present = True
+            self._dirty[processor] = None
             self.on_hello(vp)
         elif kind == ToHost.CRASH:
             self.on_crash(vp, parts[3])
         elif kind == ToHost.RESET:
-            for each in self.processors:
-                each.reset()
-            self.on_reset()
-            processor.send(ToPort.ANSWER, Status.SUCCESS)
+            self._reset(processor)
 
     def flush(self) -> None:
         """The end of the host's turn: send what the windows allow; the rest goes when they open."""
@@ -193,8 +170,6 @@ class Partition:
             return
         for processor in list(self._dirty):
             if processor.may_send_signals:
-                if self._journal:
-                    self._journal("signals", processor.index, list(processor.signals))
                 processor.send(ToPort.SIGNALS)
         self._dirty.clear()
 
@@ -227,92 +202,26 @@ class Partition:
         ):
             status = Status.INVALID_PARAMETER
         else:
-            processor.registers[register] = value
+            processor.write_register(register, value)
         if self._journal:
             self._journal("register", processor.index, register, value, int(status))
         processor.send(ToPort.ANSWER, status)
 
-    # --- hypercalls -------------------------------------------------------------------------------------------------
+    def _reset(self, caller: VirtualProcessor) -> None:
+        """The VM starts afresh. Each port is told in its own order of envelopes, so shadow and port stay the same."""
+        for processor in self.processors:
+            processor.reset()
+        self.on_reset()
+        for processor in self.processors:
+            if processor is not caller and processor.present:
+                processor.send(ToPort.RESET)
+        caller.send(ToPort.ANSWER, Status.SUCCESS)
 
-    def _hypercall(
-        self, processor: VirtualProcessor, control: int, rdx: int, r8: int
-    ) -> tuple[Status, Callable[[], None] | None]:
-        """Carry out a hypercall: its status, and what is to happen after the caller has it."""
-        try:
-            word = ControlWord.decode(control)
-        except BadHypercall as refused:
-            return refused.status, None
-        if word.rep_count or word.rep_start or word.variable_header or word.nested:
-            return Status.INVALID_HYPERCALL_INPUT, None
-        if word.code == Code.SIGNAL_EVENT and word.fast:
-            return self._signal_event(processor, rdx), None
-        if word.code == Code.POST_MESSAGE and not word.fast:
-            return self._post_message(processor, rdx)
-        if word.code == Code.SEND_IPI and word.fast:
-            return self._send_ipi(rdx, r8), None
-        return Status.INVALID_HYPERCALL_CODE, None
-
-    def _post_message(self, processor: VirtualProcessor, gpa: int) -> tuple[Status, Callable[[], None] | None]:
-        if gpa % 8 or gpa % PAGE_SIZE + POST_MESSAGE.size > PAGE_SIZE:
-            return Status.INVALID_ALIGNMENT, None
-        if gpa + POST_MESSAGE.size > self.ram.pages * PAGE_SIZE:
-            return Status.INVALID_PARAMETER, None
-        raw = self.ram.bytes[gpa : gpa + POST_MESSAGE.size].tobytes()
-        status, request = self._check_post(raw)
-        if self._journal:
-            payload = request.payload if request is not None else raw[16:]
-            self._journal("post", processor.index, int(status), payload)
-        if status != Status.SUCCESS or request is None:
-            return status, None
-        handler = self._messages[request.connection_id]
-        return status, lambda: handler(processor.index, request.payload)
-
-    def _check_post(self, raw: bytes) -> tuple[Status, PostMessageInput | None]:
-        try:
-            request = PostMessageInput.decode(raw)
-        except BadHypercall as refused:
-            return refused.status, None
-        if self.options.post_statuses:
-            return self.options.post_statuses.pop(0), request
-        if request.connection_id in self._events:
-            return Status.INVALID_PORT_ID, request
-        if request.connection_id not in self._messages:
-            return Status.INVALID_CONNECTION_ID, request
-        return Status.SUCCESS, request
-
-    def _signal_event(self, processor: VirtualProcessor, rdx: int) -> Status:
-        try:
-            request = SignalEventInput.decode(rdx)
-        except BadHypercall as refused:
-            return refused.status
-        handler = self._events.get(request.connection_id)
-        if request.flag >= EVENT_FLAGS:
-            status = Status.INVALID_PARAMETER
-        elif handler is None:
-            in_messages = request.connection_id in self._messages
-            status = Status.INVALID_PORT_ID if in_messages else Status.INVALID_CONNECTION_ID
-        elif request.flag:
-            status = Status.INVALID_PORT_ID
+    def _interrupt(self, vp: VpIndex, vector: int) -> None:
+        """An interrupt from one VP to another; one for a VP that has not said hello waits for it."""
+        target = self.processors[vp]
+        target.counts.ipis_raised += 1
+        if target.add_signal(IPI | vector):
+            self._dirty[target] = None
         else:
-            status = Status.SUCCESS
-        if self._journal:
-            self._journal("doorbell", processor.index, int(status), request.connection_id)
-        if status == Status.SUCCESS and handler is not None:
-            handler()
-        return status
-
-    def _send_ipi(self, rdx: int, r8: int) -> Status:
-        """HvCallSendSyntheticClusterIpi, fast form: vector in the low 32 bits, VTL above, VP mask in r8."""
-        vector = rdx & 0xFFFFFFFF
-        if not FIRST_VALID_VECTOR <= vector <= 255 or r8 >> len(self.processors):
-            return Status.INVALID_PARAMETER
-        while r8:
-            low = r8 & -r8
-            r8 ^= low
-            target = self.processors[low.bit_length() - 1]
-            target.counts.ipis_raised += 1
-            if not target.add_signal(IPI | vector):
-                target.counts.ipis_coalesced += 1
-            else:
-                self._dirty[target] = None
-        return Status.SUCCESS
+            target.counts.ipis_coalesced += 1

@@ -1,10 +1,10 @@
 """The host's side of one VP port: shadow registers, message queues, the set of signals not yet sent, and the window.
 
 Signals that have not been sent are one set per VP and go as one envelope, so coalescing is part of the model and is
-counted. At most ``WINDOW`` envelopes that carry signals are unacknowledged; while the window is full, further signals
-gather in the set. Only this bounds the queue towards a slow port. When half of the window is used the host asks for an
-acknowledgement by a flag in the envelope. Messages and answers carry the pending signals with them, so nothing towards
-the same VP is ever overtaken.
+counted. At most ``WINDOW`` envelopes that carry nothing but signals are unacknowledged; while the window is full,
+further signals gather in the set. Only this bounds the queue towards a slow port. Whenever half a window has gone since
+the last request, the host asks for an acknowledgement by a flag in the envelope, so a full window always has one under
+way. Messages and answers carry the pending signals with them, so nothing towards the same VP is ever overtaken.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from typing import Any
 
 from protocol.ids import VpIndex
 from protocol.port.envelope import ACKNOWLEDGE, IPI, Sequence, ToPort, to_port
+from protocol.port.synic import reset_values
 from protocol.wire.synic import SINT_COUNT, Register, SintConfig
 
 WINDOW = 8
 """Unacknowledged envelopes with signals. 8 costs nothing against 64 and bounds the queue (measured)."""
+
+Journal = Callable[..., None]
 
 
 @dataclass(slots=True)
@@ -43,6 +46,7 @@ class VpCounts:
     ipis_sent: int = 0
     messages_posted: int = 0
     messages_refused: int = 0
+    messages_forgotten: int = 0  # flushed or reset while in the queue
     messages_sent: int = 0
     envelopes: int = 0
     acknowledgements_asked: int = 0
@@ -52,14 +56,16 @@ class VpCounts:
 
 @dataclass(slots=True, eq=False)
 class VirtualProcessor:
-    """One VP as the host sees it. ``transmit`` hands an envelope to the transport."""
+    """One VP as the host sees it. ``transmit`` hands an envelope to the transport and calls nothing back."""
 
     index: VpIndex
     transmit: Callable[[bytes], None]
+    journal: Journal | None = None
     present: bool = False
-    registers: dict[int, int] = field(default_factory=dict)
-    queues: list[deque[QueuedMessage]] = field(default_factory=list)
-    untaken: list[bool] = field(default_factory=list)
+    registers: dict[int, int] = field(default_factory=reset_values)
+    queues: list[deque[QueuedMessage]] = field(default_factory=lambda: [deque() for _ in range(SINT_COUNT)])
+    untaken: list[bool] = field(default_factory=lambda: [False] * SINT_COUNT)
+    """Per SINT: the port has a message that it has not put into the slot yet."""
     signals: dict[int, None] = field(default_factory=dict)
     received: Sequence = field(default_factory=Sequence)
     sent: int = 0
@@ -70,38 +76,48 @@ class VirtualProcessor:
     counts: VpCounts = field(default_factory=VpCounts)
     by_flag: dict[int, int] = field(default_factory=dict)
     """Signals sent, by event flag."""
+    _signal_sints: int = 0
+    _message_sints: int = 0
 
-    def __post_init__(self) -> None:
-        self.reset()
+    # --- the shadow -------------------------------------------------------------------------------------------------
+
+    def write_register(self, register: int, value: int) -> None:
+        """The guest has written a register that there is."""
+        self.registers[register] = value
+        self._look_up()
 
     def reset(self) -> None:
-        """Back to the reset values of the TLFS; the envelopes go on counting."""
-        self.registers = {Register.SCONTROL: 0, Register.SIEFP: 0, Register.SIMP: 0}
-        for number in range(SINT_COUNT):
-            self.registers[Register.SINT0 + number] = SintConfig().encode()
-        self.queues = [deque() for _ in range(SINT_COUNT)]
-        self.untaken = [False] * SINT_COUNT
-        self.signals = {}
+        """Back to the reset values of the TLFS. The envelopes go on counting, and so does what the port holds."""
+        self.registers = reset_values()
+        for sint in range(SINT_COUNT):
+            self.forget_messages(sint)
+        self._look_up()
+
+    def _look_up(self) -> None:
+        """Which SINTs can take signals and messages, as bit sets: asked for each signal, decoded for each write."""
+        registers = self.registers
+        on = 0
+        if registers[Register.SCONTROL] & 1:
+            for sint in range(SINT_COUNT):
+                on |= (not SintConfig.decode(registers[Register.SINT0 + sint]).masked) << sint
+        self._signal_sints = on if registers[Register.SIEFP] & 1 else 0
+        self._message_sints = on if registers[Register.SIMP] & 1 else 0
 
     def takes_signals(self, sint: int) -> bool:
         """SynIC and event-flags page on, SINT not masked (TLFS, HvSignalEvent)."""
-        registers = self.registers
-        return bool(
-            self.present
-            and registers[Register.SCONTROL] & 1
-            and registers[Register.SIEFP] & 1
-            and not SintConfig.decode(registers[Register.SINT0 + sint]).masked
-        )
+        return self.present and bool(self._signal_sints >> sint & 1)
 
     def takes_messages(self, sint: int) -> bool:
         """SynIC and message page on, SINT not masked (TLFS, HvPostMessage)."""
-        registers = self.registers
-        return bool(
-            self.present
-            and registers[Register.SCONTROL] & 1
-            and registers[Register.SIMP] & 1
-            and not SintConfig.decode(registers[Register.SINT0 + sint]).masked
-        )
+        return self.present and bool(self._message_sints >> sint & 1)
+
+    def forget_messages(self, sint: int) -> None:
+        """Drop what is queued; a message that the port has stays there."""
+        queue = self.queues[sint]
+        self.counts.messages_forgotten += len(queue)
+        queue.clear()
+
+    # --- signals and the window -------------------------------------------------------------------------------------
 
     def add_signal(self, signal: int) -> bool:
         """Put a flag or an interrupt into the set; False if it was there already (coalesced)."""
@@ -112,40 +128,46 @@ class VirtualProcessor:
 
     @property
     def may_send_signals(self) -> bool:
-        """There is something in the set and the window is open."""
-        return bool(self.signals) and len(self.unacknowledged) < WINDOW
+        """There is something in the set, somebody to take it, and the window is open."""
+        return bool(self.signals) and self.present and len(self.unacknowledged) < WINDOW
 
     def send(self, kind: ToPort, *fields: Any, acknowledge: bool = False) -> None:
         """Send an envelope with all pending signals on it."""
         number = self.sent + 1
         signals = list(self.signals)
-        counts = self.counts
-        if signals and self.asked <= self.delivered and len(self.unacknowledged) + 1 >= WINDOW // 2:
+        unacknowledged = self.unacknowledged
+        if signals and len(unacknowledged) >= WINDOW // 2 - 1 and unacknowledged[1 - WINDOW // 2] > self.asked:
             acknowledge = True
         self.transmit(to_port(number, ACKNOWLEDGE if acknowledge else 0, signals, kind, *fields))
         self.sent = number
+        counts = self.counts
         counts.envelopes += 1
         if acknowledge:
             self.asked = number
             counts.acknowledgements_asked += 1
         if signals:
             self.signals.clear()
-            interrupts = 0
-            by_flag = self.by_flag
-            for signal in signals:
-                if signal >= IPI:
-                    interrupts += 1
-                else:
-                    flag = signal & 0xFFFF
-                    by_flag[flag] = by_flag.get(flag, 0) + 1
-            counts.ipis_sent += interrupts
-            counts.signals_sent += len(signals) - interrupts
-            self.unacknowledged.append(number)
-            counts.most_unacknowledged = max(counts.most_unacknowledged, len(self.unacknowledged))
+            unacknowledged.append(number)
+            counts.most_unacknowledged = max(counts.most_unacknowledged, len(unacknowledged))
+            self._count(signals)
+            if self.journal:
+                self.journal("signals", self.index, signals)
+
+    def _count(self, signals: list[int]) -> None:
+        interrupts = 0
+        by_flag = self.by_flag
+        for signal in signals:
+            if signal >= IPI:
+                interrupts += 1
+            else:
+                flag = signal & 0xFFFF
+                by_flag[flag] = by_flag.get(flag, 0) + 1
+        self.counts.ipis_sent += interrupts
+        self.counts.signals_sent += len(signals) - interrupts
 
     def fence(self) -> int | None:
         """Make sure that all signals raised so far get delivered soon; the mark to wait for, None if they are."""
-        if self.signals or (self.unacknowledged and self.asked < self.unacknowledged[-1]):
+        if self.present and (self.signals or (self.unacknowledged and self.asked < self.unacknowledged[-1])):
             self.counts.fences += 1
             self.send(ToPort.FENCE, acknowledge=True)
         return self.unacknowledged[-1] if self.unacknowledged else None

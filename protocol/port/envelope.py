@@ -4,6 +4,7 @@ Towards a port an envelope is ``[seq, flags, signals, kind, *fields]`` and towar
 ``[seq, delivered, kind, *fields]``. ``signals`` are the event flags and interrupts that ride along, each one integer;
 ``delivered`` is the highest sequence number whose signals the port has made visible. Both counters start at 1 and never
 restart, so an envelope that is lost, repeated or reordered by a transport is noticed by the next one and named.
+All integers are unsigned.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from typing import Any
 import msgpack
 
 from protocol.errors import PeerError
+from protocol.wire.synic import EVENT_FLAGS, SINT_COUNT
 
 ACKNOWLEDGE = 1
 """Flag of an envelope to a port: say at once how far you have delivered."""
 
 IPI = 1 << 24
 """Signals at and above this number are interrupt vectors (signal - IPI); below it ``sint << 16 | flag``."""
+_FLAGS_END = SINT_COUNT << 16
+_IPI_END = IPI + 256
 
 
 class ToPort(IntEnum):
@@ -29,6 +33,7 @@ class ToPort(IntEnum):
     MESSAGE = 1  # sint, 256-byte message: put it into the slot
     ANSWER = 2  # 64-bit result of the call that the port is in
     FENCE = 3  # nothing but a request to acknowledge
+    RESET = 4  # another VP has reset the VM: registers back to their reset values
 
 
 class ToHost(IntEnum):
@@ -39,12 +44,9 @@ class ToHost(IntEnum):
     CAST = 2  # the same without an answer: HvSignalEvent and interrupts, whose results Linux ignores
     REGISTER = 3  # call: SynIC register number, value
     RESET = 4  # call: the VM starts afresh
-    TAKEN = 5  # cast: sint; the message is in its slot, the next may come
+    TAKEN = 5  # cast: sint; the message is in its slot, or gone with a reset: the next may come. One for each MESSAGE
     ACK = 6  # cast: nothing but ``delivered``
     CRASH = 7  # cast: text; the guest panicked
-
-
-CALLS = frozenset({ToHost.HYPERCALL, ToHost.REGISTER, ToHost.RESET})
 
 
 class EnvelopeError(PeerError):
@@ -96,6 +98,7 @@ _TO_PORT: dict[int, tuple[type, ...]] = {
     ToPort.MESSAGE: (int, bytes),
     ToPort.ANSWER: (int,),
     ToPort.FENCE: (),
+    ToPort.RESET: (),
 }
 _TO_HOST: dict[int, tuple[type, ...]] = {
     ToHost.HELLO: (),
@@ -121,30 +124,42 @@ def to_host(number: int, delivered: int, kind: int, *fields: Any) -> bytes:
     return data
 
 
+def _malformed(data: bytes, what: str) -> EnvelopeError:
+    return EnvelopeError(f"{what}: {data[:32]!r}, {len(data)} bytes")
+
+
 def _array(data: bytes) -> list[Any]:
     try:
         parts = _unpack(data)
     except Exception as error:
-        raise EnvelopeError(f"not an envelope: {data[:16]!r} ({error})") from None
-    if not isinstance(parts, list):
-        raise EnvelopeError(f"not an envelope: {parts!r:.40}")
+        raise _malformed(data, f"not an envelope ({type(error).__name__})") from None
+    if type(parts) is not list:
+        raise _malformed(data, "not an envelope")
     return parts
 
 
-def _check_fields(parts: list[Any], at: int, table: dict[int, tuple[type, ...]]) -> None:
-    types = table.get(parts[at - 1]) if type(parts[at - 1]) is int else None
+def _check_fields(data: bytes, kind: Any, fields: list[Any], table: dict[int, tuple[type, ...]]) -> None:
+    types = table.get(kind) if type(kind) is int else None
     if types is None:
-        raise EnvelopeError(f"unknown kind of envelope {parts[at - 1]!r}")
-    if tuple(map(type, parts[at:])) != types:
-        raise EnvelopeError(f"envelope of kind {parts[at - 1]} has fields {parts[at:]!r:.60}")
+        raise _malformed(data, "unknown kind of envelope")
+    if len(fields) != len(types):
+        raise _malformed(data, f"envelope of kind {kind} with {len(fields)} fields")
+    for value, expected in zip(fields, types, strict=True):
+        if type(value) is not expected or (type(value) is int and value < 0):
+            raise _malformed(data, f"envelope of kind {kind} with a bad field")
 
 
 def read_to_port(data: bytes) -> list[Any]:
     """``[seq, flags, signals, kind, *fields]``, checked for form. Raises ``EnvelopeError``."""
     parts = _array(data)
     if len(parts) < 4 or type(parts[0]) is not int or type(parts[1]) is not int or type(parts[2]) is not list:
-        raise EnvelopeError(f"malformed envelope to a port: {parts!r:.60}")
-    _check_fields(parts, 4, _TO_PORT)
+        raise _malformed(data, "malformed envelope to a port")
+    for signal in parts[2]:
+        if type(signal) is not int or not (
+            (0 <= signal < _FLAGS_END and signal & 0xFFFF < EVENT_FLAGS) or IPI <= signal < _IPI_END
+        ):
+            raise _malformed(data, "envelope with a signal that no SynIC has")
+    _check_fields(data, parts[3], parts[4:], _TO_PORT)
     return parts
 
 
@@ -152,6 +167,6 @@ def read_to_host(data: bytes) -> list[Any]:
     """``[seq, delivered, kind, *fields]``, checked for form. Raises ``EnvelopeError``."""
     parts = _array(data)
     if len(parts) < 3 or type(parts[0]) is not int or type(parts[1]) is not int:
-        raise EnvelopeError(f"malformed envelope to the host: {parts!r:.60}")
-    _check_fields(parts, 3, _TO_HOST)
+        raise _malformed(data, "malformed envelope to the host")
+    _check_fields(data, parts[2], parts[3:], _TO_HOST)
     return parts

@@ -1,0 +1,132 @@
+"""Hypercalls of the guest: the convention, HvPostMessage, HvSignalEvent, and interrupts from one VP to others (TLFS).
+
+Ports and connections are one table each: a connection id leads to a message port or to an event port.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from host.hypervisor.vp import Journal
+from protocol.ids import PAGE_SIZE, VpIndex
+from protocol.ram import Ram
+from protocol.wire.hypercall import (
+    POST_MESSAGE,
+    BadHypercall,
+    Code,
+    ControlWord,
+    PostMessageInput,
+    SignalEventInput,
+    Status,
+)
+from protocol.wire.synic import EVENT_FLAGS, FIRST_VALID_VECTOR
+
+_INPUT_SIZE = {Code.POST_MESSAGE: POST_MESSAGE.size, Code.SIGNAL_EVENT: 8, Code.SEND_IPI: 16}
+_control_word = lru_cache(maxsize=32)(ControlWord.decode)
+_signal_event_input = lru_cache(maxsize=256)(SignalEventInput.decode)
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass(slots=True)
+class HypercallOptions:
+    """Named behaviours of the host. The defaults are what hardware does."""
+
+    post_statuses: list[Status] = field(default_factory=list)
+    """Fault: what the next HvPostMessage calls are answered instead of being carried out; SUCCESS lets one pass."""
+
+
+class Hypercalls:
+    """What a VP can ask of the hypervisor. ``interrupt(vp, vector)`` raises a vector on another VP."""
+
+    def __init__(
+        self,
+        vps: int,
+        ram: Ram,
+        interrupt: Callable[[VpIndex, int], None],
+        options: HypercallOptions,
+        journal: Journal | None,
+    ) -> None:
+        self.messages: dict[int, Callable[[VpIndex, bytes], None]] = {}
+        self.events: dict[int, Callable[[], None]] = {}
+        self._vps = vps
+        self._ram = ram
+        self._interrupt = interrupt
+        self._options = options
+        self._journal = journal
+
+    def call(self, vp: VpIndex, control: int, rdx: int, r8: int) -> tuple[Status, Callable[[], None]]:
+        """Carry out a hypercall: its status, and what is to happen once the caller has it.
+
+        A posted message is handled after the answer, so that the caller's HvPostMessage returns before anything that
+        its message brings about reaches the VP.
+        """
+        try:
+            word = _control_word(control)
+            if word.rep_count or word.rep_start or word.variable_header or word.nested:
+                return Status.INVALID_HYPERCALL_INPUT, _nothing
+            size = _INPUT_SIZE.get(word.code)  # type: ignore[call-overload]
+            if size is None or (word.fast and size > 16):
+                return Status.INVALID_HYPERCALL_CODE, _nothing
+            if word.code == Code.POST_MESSAGE:
+                return self._post_message(vp, self._input(rdx, size))
+            if not word.fast:
+                words = memoryview(self._input(rdx, size)).cast("Q")
+                rdx, r8 = words[0], words[-1]
+            if word.code == Code.SIGNAL_EVENT:
+                return self._signal_event(vp, rdx), _nothing
+            return self._send_ipi(rdx, r8), _nothing
+        except BadHypercall as refused:
+            return refused.status, _nothing
+
+    def _input(self, gpa: int, size: int) -> bytes:
+        """The input of a hypercall that is not fast."""
+        if gpa % 8 or gpa % PAGE_SIZE + size > PAGE_SIZE:
+            raise BadHypercall(Status.INVALID_ALIGNMENT, f"input at {gpa:#x}")
+        if gpa >= self._ram.pages * PAGE_SIZE:
+            raise BadHypercall(Status.INVALID_PARAMETER, f"input at {gpa:#x} is beyond the guest's memory")
+        return self._ram.bytes[gpa : gpa + size].tobytes()
+
+    def _post_message(self, vp: VpIndex, data: bytes) -> tuple[Status, Callable[[], None]]:
+        request = PostMessageInput.decode(data)
+        handler = self.messages.get(request.connection_id)
+        status = self._options.post_statuses.pop(0) if self._options.post_statuses else Status.SUCCESS
+        if status == Status.SUCCESS and handler is None:
+            known = request.connection_id in self.events
+            status = Status.INVALID_PORT_ID if known else Status.INVALID_CONNECTION_ID
+        if self._journal:
+            self._journal("post", vp, int(status), request.payload)
+        if status != Status.SUCCESS or handler is None:
+            return status, _nothing
+        return status, lambda: handler(vp, request.payload)
+
+    def _signal_event(self, vp: VpIndex, rdx: int) -> Status:
+        request = _signal_event_input(rdx)
+        handler = self.events.get(request.connection_id)
+        status = Status.SUCCESS
+        if handler is None:
+            known = request.connection_id in self.messages
+            status = Status.INVALID_PORT_ID if known else Status.INVALID_CONNECTION_ID
+        elif request.flag:  # the VMBus's ports have one flag; KVM and QEMU do not tell the two refusals apart
+            status = Status.INVALID_PARAMETER if request.flag >= EVENT_FLAGS else Status.INVALID_PORT_ID
+        if self._journal:
+            self._journal("doorbell", vp, int(status), request.connection_id)
+        if status == Status.SUCCESS and handler is not None:
+            handler()
+        return status
+
+    def _send_ipi(self, vector: int, mask: int) -> Status:
+        """HvCallSendSyntheticClusterIpi: vector in the low 32 bits, target VTL (here always 0) above, VP mask."""
+        if not FIRST_VALID_VECTOR <= vector <= 255:
+            return Status.INVALID_PARAMETER
+        if mask >> self._vps:
+            return Status.INVALID_VP_INDEX
+        while mask:
+            low = mask & -mask
+            mask ^= low
+            self._interrupt(VpIndex(low.bit_length() - 1), vector)
+        return Status.SUCCESS
