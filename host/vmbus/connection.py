@@ -211,7 +211,7 @@ class Connection:
         self._remembered = self._contact
 
     def _release_all(self) -> None:
-        self._releasing = True
+        self._releasing = True  # a channel's last GPADL may go before its relid does
         for channel in tuple(self.channels):
             channel.fire(ChannelEvent.DISCONNECT)
         self._releasing = False

@@ -295,3 +295,20 @@ def test_releasing_a_channel_frees_its_numbers_without_a_word(vm: Vm) -> None:
     vm.server.offer(FakeDevice(instance=3))
     vm.describe(1, 1, 2, gpadl=ID)
     assert vm.names() == ["OFFERCHANNEL", "GPADL_CREATED"]
+
+
+def test_a_number_that_an_old_device_still_holds_is_free_for_the_next_channel_with_that_relid(
+    vm: Vm, device: FakeDevice
+) -> None:
+    device.slow = True
+    vm.open(1, vm.describe(1, gpadl=ID))
+    vm.send(CloseChannel(Relid(1)))
+    vm.send(RelidReleased(Relid(1)))
+    assert vm.server.offer(FakeDevice(instance=3)).relid == 1
+    vm.heard()
+    vm.open(1, ID)
+    vm.describe(1, gpadl=ID)
+    device.finish()
+    vm.send(TEARDOWN)
+    assert vm.names() == ["OPENCHANNEL_RESULT", "GPADL_CREATED", "GPADL_TORNDOWN"]
+    assert vm.server.snapshot()[2].opens == 0
