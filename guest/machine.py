@@ -14,6 +14,7 @@ from guest.programs.checksum import Checksum
 from guest.programs.pattern import Pattern
 from guest.system import Journal, System
 from guest.vmbus.policy import Policy
+from protocol.inject import inject
 from protocol.ring import Fence
 from protocol.wire.messages import AllOffersDelivered
 from protocol.wire.synic import MESSAGE_SINT
@@ -70,7 +71,7 @@ class GuestCpu:
 
     def inject(self, fault: str, **arguments: Any) -> None:
         """Break something on purpose."""
-        FAULTS[fault](self.system, **arguments)
+        inject(FAULTS, self.system, fault, **arguments)
 
     def snapshot(self) -> dict[str, Any]:
         """What this CPU's port and core have counted; the rest is in kernel memory."""

@@ -1,5 +1,10 @@
 """``python -m lab``."""
 
-from lab.cli import main
+import sys
 
-main()
+try:
+    from lab.cli import main
+
+    main()
+except KeyboardInterrupt:
+    sys.exit(130)

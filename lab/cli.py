@@ -209,8 +209,7 @@ def main() -> None:
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as error:
-        error.show()
-        sys.exit(ExitCode.OPERATOR)
+        _fail(ExitCode.OPERATOR, error.format_message())
     except click.Abort:
         sys.exit(ExitCode.INTERRUPTED)
     except OperatorError as error:

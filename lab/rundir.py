@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -63,21 +64,41 @@ def create(name: str) -> Path:
     directory = base() / name
     if len(str(directory)) > SOCKET_PATH_MAX:
         raise OperatorError(f"{directory} is too long for a socket: set XDG_RUNTIME_DIR to a shorter directory")
-    base().mkdir(mode=0o700, exist_ok=True)
-    if base().stat().st_uid != os.getuid():
-        raise OperatorError(f"{base()} belongs to somebody else: remove it or set XDG_RUNTIME_DIR")
     _sweep()
+    new = _claim()
     try:
-        directory.mkdir(mode=0o700)
-    except FileExistsError:
+        new.rename(directory)  # refused if there is a directory with something in it
+    except OSError:
+        shutil.rmtree(new)
         raise OperatorError(f"a VM named '{name}' is running: choose another with --name") from None
-    (directory / "pid").write_text(str(os.getpid()))
     return directory
 
 
-def remove(name: str) -> None:
-    """Remove the directory of a VM, and the common one if it was the last."""
-    shutil.rmtree(base() / name, ignore_errors=True)
+def _claim() -> Path:
+    """A directory with our pid in it, not yet under any name. Raises ``OperatorError`` if there can be none."""
+    while True:
+        try:
+            base().mkdir(mode=0o700, exist_ok=True)
+            if base().stat().st_uid != os.getuid():
+                raise OperatorError(f"{base()} belongs to somebody else: remove it or set XDG_RUNTIME_DIR")
+            new = Path(tempfile.mkdtemp(prefix=".new-", dir=base()))
+            (new / "pid").write_text(str(os.getpid()))
+            return new
+        except OSError as error:
+            if base().parent.is_dir() and isinstance(error, FileNotFoundError):
+                continue  # the last VM has ended in this moment and taken the common directory away
+            raise OperatorError(
+                f"cannot make a run directory in {base().parent} ({error.strerror}): set XDG_RUNTIME_DIR"
+            ) from None
+
+
+def remove(name: str, supervisor: int) -> None:
+    """Remove the directory of the VM that ``supervisor`` made, and the common one if it was the last."""
+    directory, old = base() / name, base() / f".old-{supervisor}"
+    if _owner(directory) == supervisor:
+        with suppress(FileNotFoundError):  # somebody else does it
+            directory.rename(old)  # at once: a process that is still there cannot put anything into it
+            shutil.rmtree(old, ignore_errors=True)
     with suppress(OSError):
         base().rmdir()
 
@@ -111,9 +132,14 @@ def find(name: str | None) -> VmInfo:
 def _sweep() -> None:
     """Remove what VMs left whose supervisor was killed."""
     for path in base().glob("*/pid"):
-        try:
-            pid = int(path.read_text())
-        except (OSError, ValueError):
-            continue
-        if not Path(f"/proc/{pid}").exists():
-            remove(path.parent.name)
+        supervisor = _owner(path.parent)
+        if supervisor is not None and not Path(f"/proc/{supervisor}").exists():
+            remove(path.parent.name, supervisor)
+
+
+def _owner(directory: Path) -> int | None:
+    """The supervisor that made a run directory; None if it is gone."""
+    try:
+        return int((directory / "pid").read_text())
+    except (OSError, ValueError):
+        return None

@@ -14,11 +14,13 @@ import os
 import select
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO, NoReturn
 
 import msgpack
 
@@ -68,7 +70,6 @@ class Supervisor:
 
     def __init__(self, spec: VmSpec) -> None:
         self.spec = spec
-        self.directory = rundir.create(spec.name)
         self.ram = GuestRam.create(spec.memory_mb << 20, f"vmbus-lab:{spec.name}:ram")
         self.kernel_fd = os.memfd_create(f"vmbus-lab:{spec.name}:kernel", os.MFD_CLOEXEC)
         os.ftruncate(self.kernel_fd, KERNEL_BYTES)
@@ -76,7 +77,8 @@ class Supervisor:
         self.locks = InheritedLocks(LOCK_FAMILIES)
         self.epoch = time.monotonic_ns()
         self.children: dict[int, Process] = {}
-        self.journals: list[int] = []
+        self.journals: list[BinaryIO] = []
+        self._trace = None if spec.trace is None else _trace_file(spec.trace)
         self._ready = 0
         self._life_read, self._life_write = os.pipe()
         self._wake_read, self._wake_write = os.pipe()
@@ -87,6 +89,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        self.directory = rundir.create(spec.name)
 
     def _on_signal(self, number: int, frame: object) -> None:
         self._signalled = number
@@ -96,7 +99,7 @@ class Supervisor:
     def _fork(self, name: str, run: Callable[[int, int, int | None], int], kill_with_us: bool) -> None:
         """Start a child that runs ``run(life, status, journal)``."""
         status_read, status_write = os.pipe()
-        journal = self._journal()
+        journal, supervisor = self._journal(), os.getpid()
         sys.stdout.flush()
         pid = os.fork()
         if pid:
@@ -116,6 +119,8 @@ class Supervisor:
                 os.close(other.status)
             _redirect_standard_streams()
             code = run(self._life_read, status_write, journal)
+            if os.getppid() != supervisor:
+                rundir.remove(self.spec.name, supervisor)  # it was killed, and so may be whoever started it
         except BaseException as error:
             exit_code, line = explain(error)
             code = exit_code
@@ -124,11 +129,12 @@ class Supervisor:
             os._exit(code)
 
     def _journal(self) -> int | None:
-        """An unnamed file beside the trace for one process's records: it survives the process, and nothing is left."""
-        if self.spec.trace is None:
+        """An unnamed file for one process's records: it survives the process, and nothing is left."""
+        if self._trace is None:
             return None
-        self.journals.append(fd := os.open(Path(self.spec.trace).resolve().parent, os.O_TMPFILE | os.O_RDWR, 0o600))
-        return fd
+        journal = tempfile.TemporaryFile(buffering=0, dir=Path(self._trace.name).parent)  # noqa: SIM115
+        self.journals.append(journal)
+        return journal.fileno()
 
     def start(self) -> None:
         """Start the host, then the workers; each says when it is ready."""
@@ -158,7 +164,7 @@ class Supervisor:
             policy=spec.policy,
             started=time.time(),
         ).write()
-        self.tell("started")
+        tell("started")
 
     def _await_ready(self, count: int) -> None:
         """Wait until ``count`` children in all have said that they are ready."""
@@ -205,15 +211,10 @@ class Supervisor:
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
             raise Ended(ExitCode.PROCESS_DIED, f"{process.name} (pid {pid}) {how}; the VM cannot go on without it")
 
-    def serve(self) -> None:
+    def serve(self) -> NoReturn:
         """Until something ends the VM."""
         while True:
             self._wait()
-
-    def tell(self, event: str, **fields: object) -> None:
-        """One line to whoever started us, if they are still there."""
-        with suppress(OSError):
-            os.write(1, json.dumps({"event": event, **fields}).encode() + b"\n")
 
     # --- the end --------------------------------------------------------------------------------------------------
 
@@ -232,9 +233,9 @@ class Supervisor:
                 os.kill(pid, signal.SIGKILL)
         while self.children:
             self._collect(block=True)
-        if self.spec.trace is not None:
-            self._write_trace(self.spec.trace)
-        rundir.remove(self.spec.name)
+        rundir.remove(self.spec.name, os.getpid())
+        if self._trace is not None:
+            self._write_trace(self._trace)
 
     def _collect(self, block: bool = False) -> None:
         try:
@@ -245,19 +246,26 @@ class Supervisor:
         if pid:
             os.close(self.children.pop(pid).status)
 
-    def _write_trace(self, path: str) -> None:
+    def _write_trace(self, trace: BinaryIO) -> None:
         parts = []
-        for fd in self.journals:
-            with open(fd, "rb") as file:
-                file.seek(0)
-                parts.append(file.read())
-        with open(path, "wb") as out:
-            out.writelines(pack(record) for record in merge(parts))
+        for journal in self.journals:
+            journal.seek(0)
+            parts.append(journal.read())
+        with trace:
+            trace.writelines(pack(record) for record in merge(parts))
 
 
 def _raise_if_failed(word: Word) -> None:
     if len(word) == 4:
         raise Ended(ExitCode(word[2]), f"{word[0]}: {word[3]}")
+
+
+def _trace_file(path: str) -> BinaryIO:
+    """Opened before anything is started, so that a bad path costs nobody a run."""
+    try:
+        return open(path, "wb")
+    except OSError as error:
+        raise OperatorError(f"cannot write a trace to {path}: {error.strerror}") from None
 
 
 def _redirect_standard_streams() -> None:
@@ -268,23 +276,36 @@ def _redirect_standard_streams() -> None:
     os.close(null)
 
 
-def main() -> int:
-    """Entry point: ``python -m lab.supervisor SPEC`` with the description as JSON."""
+def tell(event: str, **fields: object) -> None:
+    """One line to whoever started us, if they are still there."""
+    with suppress(OSError):
+        os.write(1, json.dumps({"event": event, **fields}).encode() + b"\n")
+
+
+def supervise(spec: VmSpec) -> tuple[ExitCode, str]:
+    """The whole life of a VM: how it ended."""
     try:
-        supervisor = Supervisor(VmSpec.from_json(sys.argv[1]))
-    except OperatorError as error:
-        print(json.dumps({"event": "ended", "code": int(error.exit_code), "line": str(error)}), flush=True)
-        return error.exit_code
+        supervisor = Supervisor(spec)
+    except Exception as error:
+        return explain(error)
     try:
         supervisor.start()
         supervisor.serve()
-        raise AssertionError("serving ends by an exception")
     except Ended as ended:
-        code, line = ended.code, ended.line
+        result = ended.code, ended.line
     except Exception as error:
-        code, line = explain(error)
-    supervisor.clean_up()
-    supervisor.tell("ended", code=int(code), line=line)
+        result = explain(error)
+    try:
+        supervisor.clean_up()
+    except Exception as error:
+        return explain(error)
+    return result
+
+
+def main() -> int:
+    """Entry point: ``python -m lab.supervisor SPEC`` with the description as JSON."""
+    code, line = supervise(VmSpec.from_json(sys.argv[1]))
+    tell("ended", code=int(code), line=line)
     return code
 
 

@@ -22,7 +22,7 @@ from lab.failure import VmFailure
 from lab.memories import Memories
 from lab.report import Report, consistent, make_report
 from lab.spec import VmSpec
-from lab.watchdog import Watchdog
+from lab.watchdog import LOOK_SECONDS, Watchdog
 from protocol.errors import ExitCode
 
 T = TypeVar("T")
@@ -68,7 +68,9 @@ class VM:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        await self.stop()
+        code, line = await self.stop()
+        if code and exception[0] is None:
+            raise VmFailure(code, line)
 
     async def _listen(self) -> tuple[ExitCode, str]:
         """Read the supervisor's lines until it ends: how it ended."""
@@ -83,7 +85,7 @@ class VM:
         await self._process.wait()
         if last is not None:
             return last
-        rundir.remove(self.spec.name)
+        rundir.remove(self.spec.name, self._process.pid)
         return ExitCode.SUPERVISOR_DIED, f"the supervisor (pid {self._process.pid}) ended without a word"
 
     async def guard(self, work: Awaitable[T]) -> T:
@@ -125,7 +127,14 @@ class VM:
 
     async def settled(self) -> None:
         """Wait until every offered device has been probed."""
-        await self.cpu(0, "settled")
+        probed = asyncio.ensure_future(self.cpu(0, "settled"))
+        try:
+            while not probed.done():
+                await asyncio.wait((probed,), timeout=LOOK_SECONDS)
+                self.watchdog.check(self.now())
+            probed.result()
+        finally:
+            probed.cancel()
 
     async def start_program(self, name: str, **arguments: Any) -> None:
         """Start a program of the guest's user space on every CPU."""

@@ -10,11 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from guest.vmbus.words import ChannelWords
+from lab.failure import VmFailure
 from lab.guest_view import GuestView
+from protocol.errors import ExitCode
 from protocol.ids import PAGE_SIZE, Relid
 from protocol.ram import Ram
 
 STRANDED_SECONDS = 2.0
+LOOK_SECONDS = 0.1
+"""How often to look, while something is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,12 @@ class Watchdog:
             elif now - before[1] >= STRANDED_SECONDS:
                 return Stranded(relid, words.irq_name, words.target_cpu, state[0])
         return None
+
+    def check(self, now: float) -> None:
+        """``look``, with a stranded channel as the ``VmFailure`` that ends a run."""
+        stranded = self.look(now)
+        if stranded is not None:
+            raise VmFailure(ExitCode.STRANDED, str(stranded))
 
     def _state(self, relid: Relid, words: ChannelWords) -> tuple[int, ...] | None:
         """What would change if anything went on: (bytes waiting, indices, interrupts), None if nothing waits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +14,12 @@ from guest.programs.program import ProgramWords
 from lab.api import Vm
 from lab.failure import VmFailure
 from lab.report import Check
+from lab.watchdog import LOOK_SECONDS
 from protocol.errors import ExitCode
 
 DISK = "sda"
 PATTERN_BYTES = 1 << 20
 """How much of a writable disk is overwritten: its last MiB, or its last quarter if that is less."""
-LOOK_SECONDS = 0.1
 
 Progress = Callable[[str, int, int], None]
 """Told (what, done, of) now and then."""
@@ -42,9 +43,7 @@ async def finished(vm: Vm, words: ProgramWords, what: str, done: Callable[[], in
     while not words.finished:
         await vm.pass_time(LOOK_SECONDS)
         progress(what, done(), words.total)
-        stranded = vm.watchdog.look(vm.now())
-        if stranded is not None:
-            raise VmFailure(ExitCode.STRANDED, str(stranded))
+        vm.watchdog.check(vm.now())
     if words.failed:
         raise VmFailure(ExitCode.DEVICE, f"{what}: {words.error}")
 
@@ -74,7 +73,8 @@ class ImageDigests:
     outside: str
 
     @classmethod
-    def of(cls, path: str | Path, place: PatternRange) -> ImageDigests:
+    async def of(cls, path: str | Path, place: PatternRange) -> ImageDigests:
+        """Reads all of the file; Ctrl-C is heard meanwhile."""
         whole, inside, outside = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
         at = 0
         with open(path, "rb") as file:
@@ -86,6 +86,7 @@ class ImageDigests:
                 inside.update(chunk[start:end])
                 outside.update(chunk[end:])
                 at += len(chunk)
+                await asyncio.sleep(0)
         return cls(whole.hexdigest(), inside.hexdigest(), outside.hexdigest())
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ from host.machine import Disk, Machine, MachineSpec
 from host.process.disk import ImageFile
 from host.process.services import LoopServices
 from protocol.ids import VpIndex
+from protocol.inject import inject
 from protocol.journal import Recorder
 from protocol.port.envelope import EnvelopeError
 from protocol.shell.child import Child
@@ -42,10 +42,21 @@ class Bus:
         self.socket = context.socket(zmq.ROUTER)
         self.socket.linger = 0
         self.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self.monitor: zmq.Socket[bytes] = self.socket.get_monitor_socket(zmq.EVENT_ACCEPTED)
         self.socket.bind(f"ipc://{directory}/bus")
         self._names = [f"vp{vp}".encode() for vp in range(vcpus)]
         self._vps = {name: VpIndex(vp) for vp, name in enumerate(self._names)}
+        self._connections = 0
         self.deliver: Callable[[VpIndex, bytes], None] = lambda vp, data: None
+
+    def accepted(self) -> None:
+        """Somebody has connected. ZeroMQ ignores whom it does not understand or whose name is taken; a VM must not."""
+        self.monitor.recv_multipart(zmq.NOBLOCK)
+        self._connections += 1
+        if self._connections > len(self._names):
+            raise EnvelopeError(
+                f"a stranger is on the socket: connection {self._connections} of {len(self._names)} VPs"
+            )
 
     def transmit(self, vp: VpIndex, data: bytes) -> None:
         """Send to a port; a full queue means that the window has failed to bound it, which is a bug."""
@@ -84,6 +95,7 @@ class HostProcess:
         self.machine.partition.on_crash = self._crashed
         self._bus.deliver = self.machine.receive
         self._pump = Pump(child.loop, self._bus.socket, self._bus.receive, self._work)
+        self._guard = Pump(child.loop, self._bus.monitor, self._bus.accepted, lambda: False)
         self._services.after = self._after
         self._control = ControlServer(
             child.loop,
@@ -95,7 +107,7 @@ class HostProcess:
                 "fence": self._fence,
                 "snapshot": self.machine.snapshot,
                 "shutdown": self._shutdown,
-                "inject": lambda fault, **arguments: FAULTS[fault](self.machine, **arguments),
+                "inject": lambda fault, **arguments: inject(FAULTS, self.machine, fault, **arguments),
             },
             self._after,
         )
@@ -130,8 +142,4 @@ class HostProcess:
 def run_host(spec: HostSpec, ram: GuestRam, life: int, status: int, journal: int | None) -> int:
     """The body of the host process; returns its exit code."""
     child = Child("host", life, status)
-    code = child.run(lambda: HostProcess(spec, ram, child, journal))
-    # The supervisor does this too, unless it was killed; then nobody else is left to do it.
-    if child.orphaned():
-        shutil.rmtree(spec.directory, ignore_errors=True)
-    return code
+    return child.run(lambda: HostProcess(spec, ram, child, journal))

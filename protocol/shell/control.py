@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from inspect import signature
 from typing import Any
 
 import msgpack
 import zmq
 
+from protocol.errors import ExitCode
 from protocol.shell.child import explain
 from protocol.shell.pump import Pump
 
@@ -44,8 +46,9 @@ class ControlServer:
         try:
             number, verb, arguments = msgpack.unpackb(parts[-1])
             handler = self._verbs[verb]
+            signature(handler).bind(**arguments)
         except Exception as error:
-            self._reply(parts[0], 0, False, [2, f"not a request: {error!r}"])
+            self._reply(parts[0], 0, False, [int(ExitCode.OPERATOR), f"not a request: {error!r}"])
             return
         try:
             value = handler(**arguments)
