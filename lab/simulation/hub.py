@@ -1,57 +1,72 @@
-"""The scheduler of the simulation: every CPU and the host are greenlets, and a seed decides who runs when.
+"""The scheduler of the simulation: every CPU and the host are greenlets, and a schedule decides who goes on when.
 
-At a preemption point the scheduler may switch to another CPU, deliver an envelope, fire a timer, or let the CPU take
-an interrupt on top of what it runs. Time is virtual: each decision costs a microsecond, and when nobody can run it
-jumps to the next timer. Spinning is a state, so that a deadlock is found and named, not hung on. Nothing depends on
-hash or identity order, and only ``getrandbits`` is used: equal seeds give equal schedules on every machine.
+At a preemption point the schedule may switch to another CPU, deliver an envelope, fire a timer, or let the CPU take an
+interrupt on top of what runs. Time is virtual: each choice costs a microsecond, and when nobody can go on it jumps to
+the next timer. Waiting for a lock, for an answer, and spinning in ``cpu_relax()`` are states, so that a deadlock is
+found and named, not hung on. Nothing depends on hash or identity order.
 """
 
 from __future__ import annotations
 
 import heapq
-import random
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from greenlet import GreenletExit, greenlet
 
-STEP = 10
-"""Virtual time of one decision, in units of 100 ns."""
+from lab.simulation.schedule import Decision, Kind, Schedule
 
-SWITCH_BITS = 3
-"""At one point in 2**SWITCH_BITS the running CPU is preempted."""
+STEP = 10
+"""Virtual time of one choice, in units of 100 ns."""
+SPIN_STEP = 10_000
+"""Virtual time that passes at most while nobody does anything but spin."""
+LOCKUP_SECONDS = 10.0
+"""Whoever waits so long without being suspended waits for ever."""
+RELAX = "cpu_relax"
+"""The point that busy waiting passes: the others go first."""
 
 
 class Deadlock(Exception):
-    """Nobody can ever run again; the message says who waits for what."""
+    """Somebody can never go on; the message says who waits for what, and who has it."""
 
 
 class OutOfTime(Exception):
     """A condition did not come true in the virtual time that it was given."""
 
 
+@dataclass(slots=True)
+class Wait:
+    """What a participant waits for inside its own code, on its own stack."""
+
+    what: str
+    may_end: Callable[[], bool]
+    owner: Callable[[], Runner | None] = lambda: None
+    """Who has it now, if it can be held."""
+    since: int = 0
+    spinning: bool = False
+
+
 @dataclass(slots=True, eq=False)
 class Runner:
-    """One greenlet. ``can_run`` tells whether it would get anywhere if it were switched to."""
+    """One greenlet. ``can_run`` tells whether its body would get anywhere if it were called now."""
 
     name: str
     can_run: Callable[[], bool]
     greenlet: greenlet
     idle: bool = True
     """Between two calls of its body; otherwise it was preempted in the middle and can simply go on."""
-    can_interrupt: Callable[[], bool] = lambda: False
+    may_interrupt: Callable[[], bool] = lambda: False
     """A CPU with a pending vector and interrupts enabled."""
     interrupt: Callable[[], None] = lambda: None
     """Take what is pending, on top of what runs."""
-    waiting_for: Callable[[], str] = lambda: ""
-    blocked: Callable[[], bool] | None = None
-    """While it waits inside its own code (a lock, a call): whether it may go on."""
+    wait: Wait | None = None
 
     @property
     def ready(self) -> bool:
-        if self.blocked is not None:
-            return self.blocked()
+        if self.wait is not None:
+            return self.wait.may_end()
         return not self.idle or self.can_run()
 
 
@@ -68,21 +83,32 @@ class TimerEntry:
         self.cancelled = True
 
 
-class Hub:
-    """Who runs next. Deliveries are queues with an action each; a queue that is not empty may be served any time."""
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Something that may happen by itself at any time at which it is ready."""
 
-    def __init__(self, seed: int) -> None:
+    name: str
+    ready: Callable[[], bool]
+    deliver: Callable[[], None]
+
+
+class Hub:
+    """Who goes on next, as ``schedule`` says. ``note`` is told every decision."""
+
+    def __init__(self, schedule: Schedule, note: Callable[[Decision], None] = lambda decision: None) -> None:
         self.time = 0
         self.decisions = 0
+        self.points: Counter[str] = Counter()
+        """How often each preemption point was passed."""
         self.runners: list[Runner] = []
         self.current: Runner | None = None
-        self._random = random.Random(seed)
+        self.note = note
+        self._schedule = schedule
+        self._passed = 0
         self._root = greenlet.getcurrent()
-        self._deliveries: list[tuple[Callable[[], bool], Callable[[], None]]] = []
+        self._deliveries: list[Delivery] = []
         self._timers: list[TimerEntry] = []
         self._timer_number = 0
-        self.note: Callable[[int], None] = lambda choice: None
-        """Told each decision: they belong to the journal, since one point more changes the meaning of a seed."""
 
     # --- participants ---------------------------------------------------------------------------------------------
 
@@ -100,9 +126,9 @@ class Hub:
         self.runners.append(runner)
         return runner
 
-    def add_delivery(self, ready: Callable[[], bool], deliver: Callable[[], None]) -> None:
+    def add_delivery(self, name: str, ready: Callable[[], bool], deliver: Callable[[], None]) -> None:
         """Something that happens by itself, as an envelope arriving."""
-        self._deliveries.append((ready, deliver))
+        self._deliveries.append(Delivery(name, ready, deliver))
 
     def call_later(self, seconds: float, then: Callable[[], None]) -> TimerEntry:
         """A timer in virtual time."""
@@ -114,75 +140,145 @@ class Hub:
     # --- from inside a participant --------------------------------------------------------------------------------
 
     def point(self, name: str) -> None:
-        """A preemption point of whoever runs: the scheduler may come in, or an interrupt."""
+        """A preemption point of whoever runs: the schedule may come in, or an interrupt."""
         runner = self.current
-        if runner is None:  # the VM is being put together, and nobody else runs yet
+        if runner is None:  # the VM is being put together or taken apart, and nobody else runs
             return
-        draw = self._random.getrandbits(SWITCH_BITS)
-        if draw == 0:
+        self.points[name] += 1
+        if name == RELAX:
+            self._relax(runner)
+            return
+        runner.wait = None
+        self._passed += 1
+        move = self._schedule.at_point(name, self._passed, runner.may_interrupt)
+        if move is None:
+            return
+        self._decided(move, name)
+        if move is Kind.PREEMPT:
             self._root.switch()
-        elif draw == 1 and runner.can_interrupt():
+        else:
             runner.interrupt()
 
-    def block(self, may_go_on: Callable[[], bool], waiting_for: Callable[[], str]) -> None:
-        """Wait inside one's own code until ``may_go_on``: a spin lock, a call to the host."""
+    def _relax(self, runner: Runner) -> None:
+        """Busy waiting: since when is remembered until the runner passes another point."""
+        if runner.wait is None:
+            runner.wait = Wait("what it polls in cpu_relax()", lambda: True, since=self.time, spinning=True)
+        spin = runner.wait
+        self._root.switch()
+        if runner.may_interrupt():
+            runner.interrupt()
+        runner.wait = spin
+
+    def block(self, wait: Wait) -> None:
+        """Wait inside one's own code until it may end: a spin lock, a call to the host."""
         runner = self.current
         assert runner is not None, "only a participant can wait"
-        while not may_go_on():
-            runner.blocked, runner.waiting_for = may_go_on, waiting_for
+        wait.since = wait.since or self.time
+        while not wait.may_end():
+            runner.wait = wait
             self._root.switch()
-        runner.blocked = None
+        runner.wait = None
+
+    def choose(self, kind: Kind, names: Sequence[str]) -> int:
+        """Have the schedule decide between several possibilities."""
+        choice = self._schedule.choose(kind, names, self._passed)
+        self._decided(kind, names[choice])
+        return choice
+
+    def _decided(self, kind: Kind, name: str) -> None:
+        self.note(Decision(kind, name, self._passed))
+        self.decisions += 1
+        self._passed = 0
 
     # --- the loop -------------------------------------------------------------------------------------------------
 
     def step(self) -> bool:
-        """One decision. False if nothing can happen before a timer, and there is none."""
-        choices: list[Callable[[], None]] = []
+        """One choice. False if nothing can ever happen."""
+        names: list[str] = []
+        actions: list[Callable[[], None]] = []
+        only_spinning = True
         for runner in self.runners:
+            wait = runner.wait
+            if wait is not None and self.time - wait.since > LOCKUP_SECONDS * 10_000_000:
+                raise Deadlock(f"{self._blame(runner)}, for {LOCKUP_SECONDS:g} s")
             if runner.ready:
-                choices.append(partial(self._switch, runner))
-        choices.extend(deliver for ready, deliver in self._deliveries if ready())
-        while self._timers and self._timers[0].cancelled:
-            heapq.heappop(self._timers)
-        due = bool(self._timers) and (self._timers[0].at <= self.time or not choices)
-        if due:
-            choices.append(self._fire)
-        if not choices:
-            stuck = [runner for runner in self.runners if runner.blocked is not None]
+                names.append(runner.name)
+                actions.append(partial(self._switch, runner))
+                only_spinning = only_spinning and wait is not None and wait.spinning
+        for delivery in self._deliveries:
+            if delivery.ready():
+                names.append(delivery.name)
+                actions.append(delivery.deliver)
+                only_spinning = False
+        if only_spinning:
+            self._let_time_pass(bool(names))
+        if self._next_timer() <= self.time:
+            names.append("timer")
+            actions.append(self._fire)
+        if not names:
+            stuck = [runner for runner in self.runners if runner.wait is not None]
             if stuck:
-                raise Deadlock("; ".join(f"{runner.name} waits for {runner.waiting_for()}" for runner in stuck))
+                raise Deadlock("; ".join(map(self._blame, stuck)))
             return False
-        choice = self._pick(len(choices))
-        self.decisions += 1
+        choice = self.choose(Kind.RUN, names)
         self.time += STEP
-        self.note(choice)
-        choices[choice]()
+        actions[choice]()
         return True
 
-    def _pick(self, count: int) -> int:
-        if count == 1:
-            return 0
-        return self._random.getrandbits(16) % count
+    def _next_timer(self) -> float:
+        while self._timers and self._timers[0].cancelled:
+            heapq.heappop(self._timers)
+        return self._timers[0].at if self._timers else float("inf")
+
+    def _let_time_pass(self, somebody_spins: bool) -> None:
+        """Nobody can do anything before the next timer, except look at the clock."""
+        until = self._next_timer()
+        if somebody_spins:
+            until = min(until, self.time + SPIN_STEP)
+        if until != float("inf"):
+            self.time = max(self.time, int(until))
 
     def _fire(self) -> None:
-        entry = heapq.heappop(self._timers)
-        self.time = max(self.time, entry.at)
-        entry.then()
+        heapq.heappop(self._timers).then()
 
     def _switch(self, runner: Runner) -> None:
         self.current = runner
         runner.greenlet.switch()
         self.current = None
+        if runner.idle:
+            runner.wait = None
+        elif runner.wait is not None:
+            self._look_for_cycle(runner)
+
+    def _look_for_cycle(self, runner: Runner) -> None:
+        """Whoever waits for a lock whose owner, over any number of others, waits for one of its own, waits for ever.
+
+        Timers may go on firing meanwhile, and interrupts may be taken: neither makes an owner let go.
+        """
+        chain = [runner]
+        while (wait := chain[-1].wait) is not None and (owner := wait.owner()) is not None:
+            if owner is runner:
+                raise Deadlock("; ".join(map(self._blame, chain)))
+            if owner in chain:
+                return  # a cycle that ``runner`` only leads to has been reported when it closed
+            chain.append(owner)
+
+    @staticmethod
+    def _blame(runner: Runner) -> str:
+        wait = runner.wait
+        assert wait is not None
+        owner = wait.owner()
+        return f"{runner.name} waits for {wait.what}" + (f", which {owner.name} holds" if owner is not None else "")
 
     def run_until(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
-        """Decide until ``condition`` holds. Raises ``OutOfTime`` after ``seconds`` of virtual time, or ``Deadlock``."""
+        """Go on until ``condition`` holds. Raises ``OutOfTime`` after ``seconds`` of virtual time, or ``Deadlock``."""
         deadline = self.time + round(seconds * 10_000_000)
         while not condition():
             if self.time > deadline or not self.step():
-                raise OutOfTime(f"{what} did not happen within {seconds} s of virtual time")
+                raise OutOfTime(f"{what} did not happen within {seconds:g} s of virtual time")
 
     def close(self) -> None:
-        """End every greenlet."""
+        """End every greenlet; what they hold is let go by their own ``with`` statements."""
         for runner in self.runners:
             if runner.greenlet:
                 runner.greenlet.throw(GreenletExit)

@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 from guest.kernel.locks import RawLock
-from lab.simulation.hub import Hub, Runner
+from lab.simulation.hub import Hub, Runner, Wait
 
 
 class SimulatedLock:
-    """A lock that any greenlet may hold. A spinning CPU takes interrupts if it has them enabled, as hardware would."""
+    """A lock that any greenlet may hold. A spinning CPU takes interrupts if it has them enabled, as hardware would.
+
+    Nobody is served first: whoever the schedule picks among those that spin gets it.
+    """
 
     def __init__(self, name: str, hub: Hub) -> None:
         self.name = name
         self.owner: Runner | None = None
         self._hub = hub
+        family = name.partition("/")[0]
+        self._acquiring = f"lock.{family}"
+        self._released = f"unlock.{family}"
 
     def acquire(self) -> None:
         hub = self._hub
-        hub.point("lock")
+        hub.point(self._acquiring)
         me = hub.current
-        while self.owner is not None and me is not None:
-            hub.block(lambda: self.owner is None or me.can_interrupt(), self._wait)
-            me.interrupt()
+        if self.owner is not None and me is not None:
+            wait = Wait(f"lock {self.name}", lambda: self.owner is None or me.may_interrupt(), lambda: self.owner)
+            while self.owner is not None:
+                hub.block(wait)
+                if me.may_interrupt():
+                    me.interrupt()
         self.owner = me
 
     def release(self) -> None:
         self.owner = None
-        self._hub.point("unlock")
-
-    def _wait(self) -> str:
-        return f"lock {self.name}, which {self.owner.name if self.owner else 'nobody'} holds"
+        self._hub.point(self._released)
 
 
 class SimulatedLocks:

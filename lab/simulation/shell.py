@@ -6,8 +6,10 @@ import mmap
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from guest.kernel.locks import Held
 from host.vsp.storage.backend import Moved
-from lab.simulation.hub import Hub, TimerEntry
+from lab.simulation.hub import Hub, TimerEntry, Wait
+from protocol.port.envelope import ToHost, read_to_host
 from protocol.port.vp_port import VpPort
 
 DISK_SECONDS = 0.0001
@@ -37,12 +39,16 @@ class SimulatedClock:
 class SimulatedLink:
     """The two queues between the host and one VP: first in, first out each, and in no order to those of other VPs."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, name: str) -> None:
         self.to_host: deque[bytes] = deque()
         self.to_port: deque[bytes] = deque()
         self.port: VpPort | None = None
+        self.held: Held | None = None
+        """The spin locks of the VP's CPU."""
         self._hub = hub
-        hub.add_delivery(lambda: bool(self.to_port), self.deliver)
+        self._arrived = False
+        self._last = b""
+        hub.add_delivery(name, lambda: bool(self.to_port), self.deliver)
 
     def deliver(self) -> None:
         """An envelope arrives at the port: it sets bits and wakes whoever is in a call."""
@@ -53,11 +59,15 @@ class SimulatedLink:
     # The Wire of the port.
 
     def send(self, data: bytes) -> None:
+        self._last = data
         self.to_host.append(data)
 
     def wait(self) -> None:
+        """Only the status of a hypercall is never withheld, so nothing else may be waited for under a spin lock."""
+        if self.held is not None and self.held.count:
+            assert read_to_host(self._last)[2] == ToHost.HYPERCALL, "a CPU waits for the host while holding a spin lock"
         self._arrived = False
-        self._hub.block(lambda: self._arrived, lambda: "the answer to its call")
+        self._hub.block(Wait("the answer to its call", lambda: self._arrived))
 
 
 class MappedDisk:

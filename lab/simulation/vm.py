@@ -20,6 +20,7 @@ from lab.machine import machine_spec
 from lab.report import Report, consistent, make_report
 from lab.simulation.hub import Deadlock, Hub, OutOfTime
 from lab.simulation.locks import SimulatedLocks
+from lab.simulation.schedule import EVENT, Kind, Schedule, SeededSchedule
 from lab.simulation.shell import MappedDisk, SimulatedClock, SimulatedLink
 from lab.spec import VmSpec
 from lab.watchdog import Watchdog
@@ -33,6 +34,12 @@ from protocol.wire.versions import Version
 KERNEL_BYTES = 16 << 20
 PATIENCE = 3600.0
 """Virtual seconds after which what is waited for is given up."""
+BATCH = 64
+"""Envelopes that the host takes in one turn of its loop."""
+
+
+def _at_once(function: Callable[[], None]) -> None:
+    function()
 
 
 class SimulatedCpu:
@@ -40,11 +47,12 @@ class SimulatedCpu:
 
     def __init__(self, cpu: int, vm: SimulatedVM) -> None:
         hub = vm.hub
-        self.link = SimulatedLink(hub)
+        self.name = f"cpu{cpu}"
+        self.link = SimulatedLink(hub, f"to {self.name}")
         self.port = VpPort(VpIndex(cpu), vm.ram, self.link)
         self.link.port = self.port
         self._inbox: deque[Callable[[], None]] = deque()
-        clock = SimulatedClock(hub, self._inbox.append)
+        clock = SimulatedClock(hub, _at_once)
         memory = KernelMemory(vm.kernel)
         self.core = Core(Cpu(cpu), vm.spec.vcpus, self.port, memory, vm.locks, clock, hub.point)
         self.guest = GuestCpu(
@@ -52,10 +60,11 @@ class SimulatedCpu:
             Policy(vm.spec.policy),
             Version.of(vm.spec.max_version),
             lambda: None,
-            vm.recorder(f"cpu{cpu}"),
+            vm.recorder(self.name),
         )
-        runner = hub.add(f"cpu{cpu}", self._body, self._can_run)
-        runner.can_interrupt = lambda: bool(self.port.pending) and self.core.interruptible
+        self.link.held = self.core.locks.held
+        runner = hub.add(self.name, self._body, self._can_run)
+        runner.may_interrupt = lambda: bool(self.port.pending) and self.core.interruptible
         runner.interrupt = self.core.poll
         self.enter(self._boot)
 
@@ -76,9 +85,10 @@ class SimulatedCpu:
         return bool(self._inbox or core.sched.ready or core.softirqs or (self.port.pending and core.interruptible))
 
     def _body(self) -> None:
-        while self._inbox:
+        """One piece of work, so that the schedule has a say between any two."""
+        if self._inbox:
             self._inbox.popleft()()
-        self.core.run()
+        self.core.run(1)
 
     @property
     def idle(self) -> bool:
@@ -91,10 +101,12 @@ class SimulatedCpu:
 class SimulatedVM:
     """``async with SimulatedVM(spec) as vm:``, with the methods of the VM of processes; nothing really waits."""
 
-    def __init__(self, spec: VmSpec) -> None:
+    def __init__(self, spec: VmSpec, schedule: Schedule | None = None) -> None:
         self.spec = spec
-        self.hub = Hub(spec.seed)
         self.records: list[bytes] = []
+        self.hub = Hub(schedule or SeededSchedule(spec.seed))
+        decisions = self.recorder("scheduler")
+        self.hub.note = lambda decision: decisions(EVENT, *decision)
         self.locks = SimulatedLocks(self.hub)
 
     async def __aenter__(self) -> Self:
@@ -102,8 +114,6 @@ class SimulatedVM:
         self.ram = GuestRam.create(spec.memory_mb << 20, f"vmbus-lab:{spec.name}:ram")
         self.kernel = memoryview(bytearray(KERNEL_BYTES)).cast("Q")
         self._inbox: deque[Callable[[], None]] = deque()
-        decisions = self.recorder("scheduler")
-        hub.note = lambda choice: decisions("decision", choice)
         self.host = Machine(
             machine_spec(spec),
             self.ram,
@@ -122,7 +132,10 @@ class SimulatedVM:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
+        for cpu in self.cpus:
+            cpu.port.pending = 0  # or the locks that are let go would let interrupts in
         self.hub.close()
+        self.ram.close()
         if self.spec.trace is not None:
             Path(self.spec.trace).write_bytes(b"".join(self.records))
 
@@ -142,13 +155,16 @@ class SimulatedVM:
         return bool(self._inbox) or any(cpu.link.to_host for cpu in self.cpus)
 
     def _host_body(self) -> None:
-        """One turn of the host's loop: what has come in, then the signals of the turn."""
+        """One turn of the host's loop: what has come in, whichever VP it is from, then the signals of the turn."""
         while self._inbox:
             self._inbox.popleft()()
-        for cpu in self.cpus:
-            while cpu.link.to_host:
-                self.host.receive(cpu.port.vp, cpu.link.to_host.popleft())
-                self.hub.point("host")
+        for _ in range(BATCH):
+            waiting = [cpu for cpu in self.cpus if cpu.link.to_host]
+            if not waiting:
+                break
+            cpu = waiting[self.hub.choose(Kind.TAKE, [cpu.name for cpu in waiting])]
+            self.host.receive(cpu.port.vp, cpu.link.to_host.popleft())
+            self.hub.point("host.turn")
         self.host.flush()
 
     def _until(self, condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
@@ -157,7 +173,8 @@ class SimulatedVM:
         except Deadlock as error:
             raise VmFailure(ExitCode.CHECK_FAILED, f"deadlock: {error}") from None
         except OutOfTime as error:
-            raise VmFailure(ExitCode.CHECK_FAILED, str(error)) from None
+            waiting = ", ".join(f"{cpu.name}: {task.name}" for cpu in self.cpus for task in cpu.core.parked)
+            raise VmFailure(ExitCode.CHECK_FAILED, f"{error}; tasks that wait: {waiting or 'none'}") from None
 
     # --- what one does with it --------------------------------------------------------------------------------------
 
