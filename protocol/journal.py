@@ -37,14 +37,14 @@ def pack(record: Record) -> bytes:
 
 def unpack(data: bytes) -> Iterator[Record]:
     """The records in a byte string; a last record cut off by a sudden end is left out."""
-    unpacker = msgpack.Unpacker(use_list=False, raw=False)
+    unpacker = msgpack.Unpacker(use_list=False, raw=False, max_buffer_size=len(data) + 1)
     unpacker.feed(data)
     try:
         for item in unpacker:
-            if not (isinstance(item, tuple) and len(item) == 4):
-                raise OperatorError("this is not a journal: give a file that --trace wrote")
+            if type(item) is not tuple or tuple(map(type, item)) != (int, str, str, tuple):
+                raise ValueError(item)
             yield Record(*item)
-    except (msgpack.exceptions.UnpackException, UnicodeDecodeError, ValueError):
+    except (msgpack.exceptions.UnpackException, TypeError, ValueError):
         raise OperatorError("this is not a journal: give a file that --trace wrote") from None
 
 

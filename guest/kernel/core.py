@@ -25,6 +25,7 @@ from protocol.wire.synic import HYPERV_STIMER0_VECTOR
 
 CALL_FUNCTION_SINGLE_VECTOR = 0xFB
 RESCHEDULE_VECTOR = 0xFD
+_SEND_IPI = ControlWord(Code.SEND_IPI, fast=True).encode()
 
 Point = Callable[[str], None]
 
@@ -83,6 +84,7 @@ class Core:
             memory.table(CallQueue, cpus),
             [self.locks.irqsave("call_queue", n) for n in range(cpus)],
             lambda target: self._send_ipi(target, CALL_FUNCTION_SINGLE_VECTOR),
+            self,
         )
         self.pages = self._page_pools()
 
@@ -99,17 +101,19 @@ class Core:
     # --- the order of work ----------------------------------------------------------------------------------------
 
     def run(self, budget: int = 256) -> bool:
-        """Do pending work, most urgent first. True if the budget ran out before the work did."""
-        port = self.port
+        """Do pending work, most urgent first. True if there is work left.
+
+        Tasks take turns with softirqs, as they do with ksoftirqd: a tasklet that keeps scheduling itself, or that a
+        task of this CPU has disabled, must not keep the tasks from going on.
+        """
+        assert not self._irqs_off, "interrupts are off outside of any work"
         for _ in range(budget):
-            if port.pending and not self._irqs_off:
-                self.interrupt()
-            elif self.softirqs:
-                self._run_softirqs()
-            elif self.sched.ready:
+            self.poll()
+            ran = self._run_softirqs()
+            if self.sched.ready:
                 self.sched.run_one()
-            else:
-                return False
+            elif not (ran or self.port.pending):
+                return bool(self.softirqs)
         return True
 
     def interrupt(self) -> None:
@@ -124,11 +128,14 @@ class Core:
         if self.softirqs and not self._in_softirq and not self._irqs_off:
             self._run_softirqs()
 
-    def _run_softirqs(self) -> None:
+    def _run_softirqs(self) -> bool:
+        """Run what is scheduled now, not what it schedules. False if nothing could run."""
+        ran = False
         self._in_softirq = True
         for _ in range(len(self.softirqs)):
-            self.softirqs.popleft().run()
+            ran |= self.softirqs.popleft().run()
         self._in_softirq = False
+        return ran
 
     def disable(self) -> None:
         """``local_irq_save``; nests."""
@@ -138,7 +145,7 @@ class Core:
         """``local_irq_restore``: takes what became pending."""
         self._irqs_off -= 1
         if self.port.pending and not self._irqs_off:
-            self.interrupt()
+            self.poll()
 
     def poll(self) -> None:
         """An instruction boundary at which interrupts may be taken."""
@@ -206,7 +213,7 @@ class Core:
 
     def _send_ipi(self, cpu: Cpu, vector: int) -> None:
         """HvCallSendSyntheticClusterIpi. In this VM the VP index of a CPU equals its number (``hv_vp_index``)."""
-        self.port.cast(ControlWord(Code.SEND_IPI, fast=True).encode(), vector, 1 << VpIndex(cpu))
+        self.port.cast(_SEND_IPI, vector, 1 << VpIndex(cpu))
 
     # --- primitives on shared words ---------------------------------------------------------------------------------
 

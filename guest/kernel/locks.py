@@ -68,17 +68,18 @@ class SpinLock:
 class IrqSpinLock:
     """``spin_lock_irqsave`` / ``spin_unlock_irqrestore``, as a context manager."""
 
-    __slots__ = ("_acquire", "_held", "_interrupts", "_release", "name")
+    __slots__ = ("_acquire", "_disable", "_enable", "_held", "_release", "name")
 
     def __init__(self, name: str, raw: RawLock, held: Held, interrupts: Interrupts) -> None:
         self.name = name
         self._acquire = raw.acquire
         self._release = raw.release
+        self._disable = interrupts.disable
+        self._enable = interrupts.enable
         self._held = held
-        self._interrupts = interrupts
 
     def __enter__(self) -> None:
-        self._interrupts.disable()
+        self._disable()
         self._acquire()
         self._held.count += 1
 
@@ -87,7 +88,7 @@ class IrqSpinLock:
     ) -> None:
         self._held.count -= 1
         self._release()
-        self._interrupts.enable()
+        self._enable()
 
 
 class Locks:

@@ -65,7 +65,7 @@ class Text:
         if at is None:
             return self
         start = at.base + self.offset
-        return at.memory[start : start + self.words].tobytes().split(b"\0", 1)[0].decode()
+        return at.memory[start : start + self.words].tobytes().split(b"\0", 1)[0].decode(errors="ignore")
 
     def __set__(self, at: Struct, value: str) -> None:
         raw = value.encode()[: self.size - 1].ljust(self.size, b"\0")

@@ -33,6 +33,7 @@ class PageAllocator:
 
     def allocate(self, count: int = 1) -> Pfn:
         """The first of ``count`` contiguous frames, from this CPU's pool if it has them. Raises ``OutOfPages``."""
+        assert count > 0, f"{count} pages are no run"
         pools = len(self._bitmaps)
         for step in range(pools):
             pool = (self._cpu + step) % pools
@@ -60,6 +61,7 @@ class PageAllocator:
     def free(self, first: Pfn, count: int = 1) -> None:
         """Give ``count`` frames back to the pool that they came from."""
         pool, start = divmod(first - 1, self._per_pool)
+        assert count > 0 and 0 <= pool < len(self._bitmaps), f"frames {first} + {count} were never handed out"
         bitmap = self._bitmaps[pool]
         mask = ((1 << count) - 1) << start
         with self._locks[pool]:

@@ -41,6 +41,8 @@ class Task:
 
     def step(self) -> None:
         self._queued = False
+        if self.finished:  # woken while it was running for the last time
+            return
         try:
             self._coroutine.send(None)
         except StopIteration:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from guest.kernel.locks import IrqSpinLock
+from guest.kernel.locks import Interrupts, IrqSpinLock
 from guest.kernel.memory import Array, Struct, Table, Word
 from guest.kernel.wait import Mutex, WaitQueue, WaitWords
 from protocol.ids import Cpu
@@ -41,11 +41,13 @@ class CrossCalls:
         queues: Table[CallQueue],
         locks: list[IrqSpinLock],
         send_interrupt: Callable[[Cpu], None],
+        interrupts: Interrupts,
     ) -> None:
         self.cpu = cpu
         self._queues = queues
         self._locks = locks
         self._send_interrupt = send_interrupt
+        self._interrupts = interrupts
         self._functions: list[Callable[[int], None]] = []
 
     def register(self, function: Callable[[int], None]) -> int:
@@ -54,9 +56,11 @@ class CrossCalls:
         return len(self._functions) - 1
 
     def call(self, cpu: Cpu, function: int, argument: int) -> None:
-        """Run ``function(argument)`` on ``cpu`` in interrupt context, soon; on this CPU at once."""
+        """Run ``function(argument)`` on ``cpu`` with interrupts off, soon; on this CPU at once."""
         if cpu == self.cpu:
+            self._interrupts.disable()
             self._functions[function](argument)
+            self._interrupts.enable()
             return
         queue = self._queues[cpu]
         with self._locks[cpu]:
@@ -87,8 +91,9 @@ class CrossCalls:
 class CallAll:
     """``on_each_cpu(function, argument, wait=1)``: returns when every CPU has run the function.
 
-    An interrupt is taken between two handlers and never inside one, so this is also the grace period that Linux gets
-    from RCU: whoever looked something up before has finished with it.
+    An interrupt is never taken inside a hard handler, so this is also the grace period that Linux gets from RCU: a
+    handler that looked something up before has finished with it. Softirqs and tasks are interrupted and not waited
+    for: disable the tasklet first.
     """
 
     def __init__(
