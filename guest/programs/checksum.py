@@ -138,9 +138,7 @@ class Checksum(Program):
     async def _filled(self, index: int) -> bool:
         """Wait until extent ``index`` is there. False: the program has failed."""
         words, place = self.words, self._window[index % len(self._window)]
-        if place.filled != index + 1:
-            self._space.wake_up()
-            await self.changed.wait_event(lambda: place.filled == index + 1 or words.failed != 0)
+        await self.changed.wait_event(lambda: place.filled == index + 1 or words.failed != 0)
         return not words.failed
 
     def _take(self, index: int, extent: Extent) -> memoryview:

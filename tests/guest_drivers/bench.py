@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
-from guest.kernel.core import CALL_FUNCTION_SINGLE_VECTOR, HYPERV_STIMER0_VECTOR, RESCHEDULE_VECTOR, Core
+from guest.kernel.core import CALL_FUNCTION_SINGLE_VECTOR, RESCHEDULE_VECTOR, Core
 from guest.kernel.locks import RawLock
 from guest.kernel.memory import KernelMemory
 from guest.vmbus.channel import VmbusChannel
@@ -27,10 +27,10 @@ from protocol.port.vp_port import VpPort
 from protocol.ram import Ram
 from protocol.ring import RingReader, RingWriter
 from protocol.wire.messages import OfferChannel, encode
+from protocol.wire.synic import HYPERV_STIMER0_VECTOR, HYPERVISOR_CALLBACK_VECTOR
 from protocol.wire.versions import Dialect, Version
 
-HYPERVISOR_CALLBACK = 0xF3
-KERNEL_WORDS = 1 << 18
+KERNEL_WORDS = 1 << 20
 DIALECT = Dialect(Version.V5_3)
 
 
@@ -92,7 +92,7 @@ class Line:
     def signal(self) -> None:
         self.signals += 1
         self.flag = True
-        self._bench.ports[self.views[0].words.target_cpu].raise_vector(HYPERVISOR_CALLBACK)
+        self._bench.ports[self.views[0].words.target_cpu].raise_vector(HYPERVISOR_CALLBACK_VECTOR)
 
     def doorbell(self) -> None:
         if not self.deaf:
@@ -149,7 +149,7 @@ class Bench:
             core.vectors[CALL_FUNCTION_SINGLE_VECTOR] = core.calls.interrupt
             core.vectors[RESCHEDULE_VECTOR] = core.wake_parked
             core.vectors[HYPERV_STIMER0_VECTOR] = core.timer_interrupt
-            core.vectors[HYPERVISOR_CALLBACK] = lambda cpu=cpu: self._interrupt(cpu)  # type: ignore[misc]
+            core.vectors[HYPERVISOR_CALLBACK_VECTOR] = lambda cpu=cpu: self._interrupt(cpu)  # type: ignore[misc]
             self.ports.append(port)
             self.cores.append(core)
             self.buses.append(self._bus(core, drivers))

@@ -2,53 +2,15 @@
 
 from __future__ import annotations
 
-from errno import EIO
 from typing import Any
 
 import pytest
 
 from guest.block.disk import BlockError
 from guest.drivers.scsi.command import Opcode
-from host.vsp.storage.controller import Address
-from protocol.errors import OperatorError
 from protocol.shell.memory import GuestRam
 from tests.guest_drivers.storage import BLOCK, FIRST, Machine, image
 from tests.vsp.image import Image
-
-
-def test_disks_are_found_wherever_they_are(ram: GuestRam) -> None:
-    machine = Machine(ram)
-    machine.attach(
-        {
-            Address(0, 0, 0): image(128),
-            Address(0, 0, 7): image(256),
-            Address(3, 1, 2): image(384),  # no LUN 0 on this target
-            Address(7, 1, 0): image(512, read_only=True),
-        }
-    )
-    for cpu in range(2):
-        found = [
-            (disk.name, disk.words.channel, disk.words.target, disk.words.lun, disk.words.blocks)
-            for disk in machine.driver(cpu).disks
-        ]
-        assert found == [
-            ("sda", 0, 0, 0, 128),
-            ("sdb", 0, 0, 7, 256),
-            ("sdc", 3, 1, 2, 384),
-            ("sdd", 7, 1, 0, 512),
-        ]
-    words = machine.disk(name="sdd").words
-    assert (words.read_only, words.write_cache, words.max_transfer) == (1, 1, 0x40000)
-    assert (words.vendor, words.model, words.serial) == ("Msft", "Virtual Disk", f"{3:032x}")
-    assert machine.disk().words.read_only == 0
-    assert machine.bench.buses[0].log[0] == "sd 0:0:0:0: [sda] 128 512-byte logical blocks"
-
-
-def test_blocks_of_4096_bytes(ram: GuestRam) -> None:
-    machine = Machine(ram)
-    machine.attach({FIRST: image(128)}, block_size=4096)
-    words = machine.disk().words
-    assert (words.block_size, words.blocks, machine.disk().size) == (4096, 16, 128 * BLOCK)
 
 
 def test_two_controllers_keep_their_disks_apart(ram: GuestRam) -> None:
@@ -147,51 +109,6 @@ def test_a_full_ring_delays_requests_and_loses_none(ram: GuestRam) -> None:
     assert ended == [each] * cpus
 
 
-def test_an_error_names_the_place_the_status_and_the_sense(ram: GuestRam) -> None:
-    machine = Machine(ram)
-    disk = image(1024)
-    machine.attach({FIRST: disk})
-    disk.failure = OSError(EIO, "broken")
-    with pytest.raises(BlockError) as failure:
-        machine.read(77, 8, cpu=1)
-    assert str(failure.value) == (
-        "sda: read of 8 blocks at LBA 77 failed: scsi status 0x02, srb status 0x84, sense 3/11/00 (MEDIUM_ERROR)"
-    )
-    disk.failure = None
-    assert machine.read(77, 8) == disk.data[77 * BLOCK : 85 * BLOCK]
-
-
-def test_a_write_that_fails_is_tried_five_times_more(ram: GuestRam) -> None:
-    machine = Machine(ram)
-    disk = image(1024)
-    machine.attach({FIRST: disk})
-    before = machine.words().completions
-    disk.failure = OSError(EIO, "broken")
-    with pytest.raises(BlockError, match=r"sense 3/0c/00 \(MEDIUM_ERROR\)"):
-        machine.write(0, bytes(BLOCK))
-    assert machine.words().completions - before == 6
-
-
-def test_a_read_only_disk_refuses_once(ram: GuestRam) -> None:
-    machine = Machine(ram)
-    machine.attach({FIRST: image(read_only=True)})
-    before = machine.words().completions
-    with pytest.raises(BlockError, match=r"sense 7/27/00 \(DATA_PROTECT\)"):
-        machine.write(0, bytes(BLOCK))
-    assert machine.words().completions - before == 1
-
-
-def test_a_unit_attention_costs_one_more_try(ram: GuestRam) -> None:
-    machine = Machine(ram)
-    disk = image(1024)
-    machine.attach({FIRST: disk})
-    disk.size += 8 * BLOCK
-    disk.data += bytes(8 * BLOCK)
-    before = machine.words().completions
-    assert machine.read(0, 1) == disk.data[:BLOCK]
-    assert machine.words().completions - before == 2
-
-
 @pytest.mark.parametrize(("lba", "blocks"), [(0, 0), (-1, 1), (1024, 1), (1020, 5), (0, 513)])
 def test_a_request_that_no_disk_could_carry_out_is_not_sent(ram: GuestRam, lba: int, blocks: int) -> None:
     machine = Machine(ram)
@@ -208,49 +125,3 @@ def test_a_large_disk_is_read_with_16_byte_commands() -> None:
     assert transfer((1 << 32) - 8, 8, 4096, NO_PAGE, False).cdb[0] == Opcode.READ_10
     far = transfer(1 << 32, 8, 4096, NO_PAGE, True)
     assert far.cdb == bytes((Opcode.WRITE_16, 0)) + (1 << 32).to_bytes(8, "big") + bytes((0, 0, 0, 8, 0, 0))
-
-
-def test_removal_waits_for_what_is_under_way_and_frees_the_rings(ram: GuestRam) -> None:
-    machine = Machine(ram)
-    free = machine.bench.cores[0].pages.free_pages()
-    disk = image(1024, slow=True)
-    line = machine.attach({FIRST: disk}, target_cpu=1)
-    page = machine.pages(1)
-    machine.bench.cores[1].sched.spawn(machine.disk(1).read(5, 1, page), "read")
-    machine.bench.settle()
-    held = machine.disk(1)
-    machine.bench.cores[0].sched.spawn(machine.driver().remove(line.views[0].device), "remove")
-    machine.bench.settle()
-    assert line.views[0].mapped, "a request is under way"
-    disk.work()
-    machine.bench.settle()
-    assert not line.views[0].mapped
-    machine.bench.cores[0].pages.free(page)
-    assert machine.bench.cores[0].pages.free_pages() == free
-    assert list(machine.driver(1).disks) == []
-    with pytest.raises(BlockError, match="sda: read of 1 blocks at LBA 0 failed: the disk is gone"):
-        machine.bench.run(held.read(0, 1, page), 1)
-    with pytest.raises(OperatorError, match=r"choose one of those attached \(none\)"):
-        machine.disk(1)
-
-
-def test_a_rescinded_controller_fails_what_is_under_way(ram: GuestRam) -> None:
-    machine = Machine(ram)
-    disk = image(1024, slow=True)
-    line = machine.attach({FIRST: disk}, target_cpu=1)
-    outcome: list[str] = []
-
-    async def read(cpu: int) -> None:
-        try:
-            await machine.disk(cpu).read(5, 1, machine.pages(1, cpu))
-        except BlockError as error:
-            outcome.append(str(error))
-
-    for cpu in range(2):
-        machine.bench.cores[cpu].sched.spawn(read(cpu), "read")
-    machine.bench.settle()
-    line.views[0].words.rescind = 1
-    machine.bench.run(machine.driver().remove(line.views[0].device))
-    machine.bench.settle()
-    lost = "sda: read of 1 blocks at LBA 5 failed: scsi status 0x00, srb status 0x20, no sense, NO_CONNECT"
-    assert outcome == [lost, lost]

@@ -15,6 +15,7 @@ from guest.drivers.storvsc.words import StorvscWords
 from guest.kernel.core import Core
 from guest.vmbus.channel import VmbusChannel
 from guest.vmbus.errors import VmbusError
+from protocol.errors import PeerError
 from protocol.ids import PAGE_SIZE, Cpu, Pfn
 from protocol.ring import COMPLETION_REQUESTED, Packet
 from protocol.wire.gpadl import GpaRange
@@ -59,29 +60,38 @@ class Controller:
         return VstorPacket.decode(words.init_answer)
 
     async def execute(
-        self, address: ScsiAddress, command: ScsiCommand, alive: Callable[[], bool] = lambda: True
+        self, address: ScsiAddress, command: ScsiCommand, alive: Callable[[], bool] | None = None
     ) -> ScsiResult:
-        """``storvsc_queuecommand``: one command to one unit, from any CPU; it fails unsent once it is not ``alive``."""
+        """``storvsc_queuecommand``: one command to one unit, from any CPU; it fails unsent once it is not ``alive``.
+
+        While units are looked for, alive is what has not been rescinded.
+        """
         payload = execute_srb(self.words.host_no, address, command)
-        send = partial(self._send, payload, _ranges(command), alive)
+        send = partial(self._send, payload, _ranges(command), alive or self._not_rescinded)
         return result_of(await self._queue.execute(self.channel.relid, send, self._room), command)
+
+    def _not_rescinded(self) -> bool:
+        return not self.channel.words.rescind
 
     def _send(
         self, payload: bytes, ranges: tuple[GpaRange, ...], alive: Callable[[], bool], tag: int
     ) -> bool:
         """``storvsc_do_io``. False: the ring is full, and the callback will run when it is worth another try."""
         channel = self.channel
-        if not alive():
-            self._queue.complete(channel.relid, tag, LOST)
-            return True
-        if ranges:
-            return channel.send_gpa_direct(ranges, payload, tag + 1, COMPLETION_REQUESTED)
-        return channel.send_packet(payload, tag + 1, flags=COMPLETION_REQUESTED)
+        try:
+            if alive():
+                if ranges:
+                    return channel.send_gpa_direct(ranges, payload, tag + 1, COMPLETION_REQUESTED)
+                return channel.send_packet(payload, tag + 1, flags=COMPLETION_REQUESTED)
+        except PeerError as error:
+            channel.bus.printk(f"hv_storvsc: channel {channel.relid}: {error}")
+        self._queue.complete(channel.relid, tag, LOST)
+        return True
 
     async def drain(self) -> None:
-        """``storvsc_wait_to_drain``. After a rescind nobody will answer, so the requests fail here."""
-        relid = self.channel.relid
-        if self.channel.words.rescind:
+        """``storvsc_wait_to_drain``. Where no answer can come any more, after a rescind say, the requests fail here."""
+        relid, channel = self.channel.relid, self.channel.words
+        if channel.rescind or not channel.callback:
             for tag in self._queue.in_flight(relid):
                 self._queue.complete(relid, tag, LOST)
             self._room.wake_up()
