@@ -15,13 +15,17 @@ if TYPE_CHECKING:
 
 
 class VmbusDevice:
-    """``struct hv_device``, one CPU's view: a primary channel and its identity. ``name`` is the directory in sysfs."""
+    """``struct hv_device``, one CPU's view: a primary channel and its identity. ``name`` is the directory in sysfs.
+
+    ``lock`` is held while a driver is bound or unbound, so a rescind waits for a probe that is under way.
+    """
 
     def __init__(self, channel: VmbusChannel) -> None:
         self.channel = channel
         self.class_id: UUID = channel.offer.class_id
         self.instance_id: UUID = channel.offer.instance_id
         self.name = str(self.instance_id)
+        self.lock = channel.bus.core.mutex(channel.bus.tables.device_locks[channel.relid])
 
 
 class HvDriver:
@@ -69,24 +73,26 @@ async def vmbus_device_register(bus: Vmbus, device: VmbusDevice) -> None:
 async def bind(bus: Vmbus, driver: HvDriver, device: VmbusDevice) -> bool:
     """``driver_probe_device`` with ``vmbus_probe``. False: the probe failed; the log says why."""
     words = device.channel.words
-    words.driver = bus.drivers.index(driver) + 1
-    try:
-        await driver.probe(device)
-    except OSError as error:
-        words.driver = 0
-        number = error.errno or errno.EIO
-        bus.printk(f"hv_vmbus: probe failed for device {device.name} (-{number})")
-        if number not in (errno.ENODEV, errno.ENXIO):
-            bus.printk(
-                f"{driver.name} {device.name}: probe with driver {driver.name} failed with error -{number}"
-            )
-        return False
-    return True
+    async with device.lock:
+        words.driver = bus.drivers.index(driver) + 1
+        try:
+            await driver.probe(device)
+            return True
+        except OSError as error:
+            words.driver = 0
+            number = error.errno or errno.EIO
+    bus.printk(f"hv_vmbus: probe failed for device {device.name} (-{number})")
+    if number not in (errno.ENODEV, errno.ENXIO):
+        bus.printk(
+            f"{driver.name} {device.name}: probe with driver {driver.name} failed with error -{number}"
+        )
+    return False
 
 
 async def unbind(device: VmbusDevice) -> None:
     """``device_release_driver`` with ``vmbus_remove``; nothing if no driver is bound."""
-    driver = device.channel.driver
-    if driver is not None:
-        await driver.remove(device)
-        device.channel.words.driver = 0
+    async with device.lock:
+        driver = device.channel.driver
+        if driver is not None:
+            await driver.remove(device)
+            device.channel.words.driver = 0

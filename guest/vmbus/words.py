@@ -10,7 +10,7 @@ from enum import IntEnum
 
 from guest.kernel.memory import Array, Bytes, KernelMemory, Struct, Table, Text, Word
 from guest.kernel.tasklet import TaskletWords
-from guest.kernel.wait import CompletionWords
+from guest.kernel.wait import CompletionWords, MutexWords
 
 MAX_CHANNEL_RELIDS = 2048
 """relids are the event flags of one SINT; 0 is no channel."""
@@ -139,6 +139,10 @@ class MsgDpc(TaskletWords):
     """``hv_per_cpu_context.msg_dpc``."""
 
 
+class DeviceLock(MutexWords):
+    """``device_lock`` of the device of a primary channel."""
+
+
 class RescindEvent(CompletionWords):
     """``rescind_event`` of a channel."""
 
@@ -155,6 +159,7 @@ class VmbusTables:
     channels: Table[ChannelWords]
     callback_events: Table[ChannelTasklet]
     rescind_events: Table[RescindEvent]
+    device_locks: Table[DeviceLock]
     requests: Table[MsgInfoWords]
     numa: Table[NumaNodeWords]
     cpus: Table[VmbusCpuWords]
@@ -167,6 +172,7 @@ class VmbusTables:
             memory.table(ChannelWords, MAX_CHANNEL_RELIDS),
             memory.table(ChannelTasklet, MAX_CHANNEL_RELIDS),
             memory.table(RescindEvent, MAX_CHANNEL_RELIDS),
+            memory.table(DeviceLock, MAX_CHANNEL_RELIDS),
             memory.table(MsgInfoWords, REQUESTS),
             memory.table(NumaNodeWords, nodes),
             memory.table(VmbusCpuWords, nr_cpu_ids),
@@ -181,6 +187,7 @@ class VmbusTables:
             memory.find(ChannelWords),
             memory.find(ChannelTasklet),
             memory.find(RescindEvent),
+            memory.find(DeviceLock),
             memory.find(MsgInfoWords),
             memory.find(NumaNodeWords),
             memory.find(VmbusCpuWords),
