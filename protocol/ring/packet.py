@@ -15,7 +15,7 @@ The ring knows the length of a payload only as a multiple of 8; exact lengths ar
 
 from collections.abc import Callable
 from enum import IntEnum
-from functools import partial
+from functools import lru_cache, partial
 from struct import Struct
 from typing import Final, NamedTuple, TypeAlias
 
@@ -35,7 +35,7 @@ class PacketType(IntEnum):
     COMPLETION = 0xB
 
 
-TYPES: Final = frozenset(map(int, PacketType))
+PACKET_TYPES: Final = frozenset(map(int, PacketType))
 
 
 class Packet(NamedTuple):
@@ -49,6 +49,7 @@ class Packet(NamedTuple):
 
 
 DESCRIPTOR: Final = Struct("<HHHHQ")
+DESCRIPTOR_WORDS: Final = Struct("<QQ")
 TRAILER: Final = Struct("<4xI")
 MIN_PACKET: Final = DESCRIPTOR.size + TRAILER.size
 MAX_LEN8: Final = 0xFFFF
@@ -100,12 +101,19 @@ def _pack_large(
     TRAILER.pack_into(data, at + padded, start)
 
 
-def invalid(type: int, offset8: int, len8: int, flags: int) -> RingCorrupt:
-    """Which field of this descriptor is the impossible one."""
-    if type not in TYPES:
-        return RingCorrupt("packet type", type, "6, 7, 9 or 11")
+@lru_cache(maxsize=1024)
+def judge(word: int) -> tuple[int, int, int, int]:
+    """Read the first 8 bytes of a descriptor: (type, flags, bytes up to the payload, bytes up to the trailer).
+
+    RingCorrupt names the field that no correct peer writes.
+    """
+    type, offset8, len8, flags = word & 0xFFFF, word >> 16 & 0xFFFF, word >> 32 & 0xFFFF, word >> 48
+    if type not in PACKET_TYPES:
+        raise RingCorrupt("packet type", type, "6, 7, 9 or 11")
     if flags & ~COMPLETION_REQUESTED:
-        return RingCorrupt("packet flags", flags, "0 or 1")
-    if offset8 < 2:
-        return RingCorrupt("packet offset8", offset8, "at least 2, behind the descriptor")
-    return RingCorrupt("packet offset8", offset8, f"at most len8, {len8}")
+        raise RingCorrupt("packet flags", flags, "0 or 1")
+    if offset8 < DESCRIPTOR.size // GRANULE:
+        raise RingCorrupt("packet offset8", offset8, "at least 2, behind the descriptor")
+    if offset8 > len8:
+        raise RingCorrupt("packet offset8", offset8, f"at most len8, {len8}")
+    return type, flags, offset8 * GRANULE, len8 * GRANULE

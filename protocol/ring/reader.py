@@ -16,10 +16,11 @@ from protocol.ring.memory import (
     RingCorrupt,
     RingMemory,
 )
-from protocol.ring.packet import COMPLETION_REQUESTED, DESCRIPTOR, MIN_PACKET, TRAILER, TYPES, Packet, invalid
+from protocol.ring.packet import DESCRIPTOR, DESCRIPTOR_WORDS, MIN_PACKET, TRAILER, Packet, judge
 
-WINDOW: Final = 65536
-"""Bytes that are copied out of the ring at once, before anything in them is judged."""
+FIRST_WINDOW: Final = 4096
+LAST_WINDOW: Final = 65536
+"""Bytes that are copied out of the ring at once, before anything in them is judged: twice as many each time."""
 
 _new_packet = tuple.__new__  # the constructor that NamedTuple generates takes twice as long
 
@@ -80,10 +81,10 @@ class RingReader:
         if self._point:
             self._point("ring.read.looked")
         self._fence()  # the index before the packets: an acquire, which x86-64 has for nothing and arm64 has not
-        unpack = DESCRIPTOR.unpack_from
-        span = left if views else WINDOW
+        unpack = DESCRIPTOR_WORDS.unpack_from
+        span = left if views else FIRST_WINDOW
         budget = self._size if limit is None else limit
-        taken = 0
+        taken = judged = 0
         while left and taken < budget:
             span = min(span, left)
             source: memoryview | bytes = self._data[position : position + span]
@@ -92,14 +93,15 @@ class RingReader:
             at, end, last = 0, MIN_PACKET - TRAILER.size, span - MIN_PACKET
             try:
                 while at <= last and taken < budget:
-                    type, offset8, len8, flags, transaction_id = unpack(source, at)
-                    end = at + len8 * 8
+                    word, transaction_id = unpack(source, at)
+                    if word != judged:  # mostly a packet is like the one in front of it
+                        type, flags, offset, length = judge(word)
+                        judged = word
+                    end = at + length
                     if end >= span:
                         break
-                    if not 2 <= offset8 <= len8 or flags > COMPLETION_REQUESTED or type not in TYPES:
-                        raise invalid(type, offset8, len8, flags)
-                    start = at + offset8 * 8
-                    header = bytes(source[at + DESCRIPTOR.size : start]) if offset8 > 2 else b""
+                    start = at + offset
+                    header = bytes(source[at + DESCRIPTOR.size : start]) if offset > DESCRIPTOR.size else b""
                     packet = _new_packet(Packet, (type, flags, transaction_id, header, source[start:end]))
                     at = end + TRAILER.size
                     taken += 1
@@ -108,12 +110,10 @@ class RingReader:
                 if at:
                     position = self._next = (position + at) % self._size
                     left -= at
-            if at:
-                span = WINDOW
-            elif span < left:
-                span = left  # the next packet is longer than a window
-            else:
+            if not at and span == left:
                 raise RingCorrupt("packet length", end + TRAILER.size, f"at most the {left} bytes that are published")
+            if not at or span < LAST_WINDOW:
+                span *= 2
         return taken
 
     def release(self) -> bool:
