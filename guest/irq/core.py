@@ -53,7 +53,7 @@ class IrqCore:
         self.resend_list: list[Irq] = []
         self.domains = 0
         self._desc_locks = [locks.irqsave("desc", way) for way in range(Locks.WAYS)]
-        hard = [locks.spin("desc", way) for way in range(Locks.WAYS)]
+        hard = [locks.raw("desc", way) for way in range(Locks.WAYS)]
         self.flows: dict[int, FlowHandler] = {
             Flow.BAD: bad_irq(tables, cpu, hard, log),
             Flow.SIMPLE: simple_irq(tables, cpu, hard, self.handlers, point),

@@ -20,7 +20,7 @@ from guest.irq.flags import (
     IRQS_REPLAY,
     IRQS_WAITING,
 )
-from guest.kernel.locks import SpinLock
+from guest.kernel.locks import RawLock
 from protocol.ids import Cpu, Irq
 
 FlowHandler: TypeAlias = Callable[[Irq], None]
@@ -44,7 +44,7 @@ class Flow(IntEnum):
 def simple_irq(
     tables: IrqTables,
     cpu: Cpu,
-    locks: Sequence[SpinLock],
+    locks: Sequence[RawLock],
     handlers: Sequence[Handler],
     point: Point,
 ) -> FlowHandler:
@@ -59,6 +59,8 @@ def simple_irq(
     SUM, IN_PROGRESS = own + IrqCpuStat.irqs_sum.offset, own + IrqCpuStat.dropped_in_progress.offset
     NO_ACTION, DISABLED = own + IrqCpuStat.pended_no_action.offset, own + IrqCpuStat.pended_disabled.offset
 
+    STALE = IRQS_REPLAY | IRQS_WAITING | IRQS_PENDING
+
     def handle_simple_irq(irq: Irq) -> None:
         """Count and run the action.
 
@@ -69,30 +71,35 @@ def simple_irq(
         lock = locks[irq % ways]
         if p:
             p("irq.flow.entered")
-        with lock:
+        lock.acquire()
+        try:
             dstate = words[desc + DSTATE]
             if dstate & IRQD_IRQ_INPROGRESS:
                 words[IN_PROGRESS] += 1
                 return
-            istate = words[desc + ISTATE] & ~(IRQS_REPLAY | IRQS_WAITING)
             action = words[desc + ACTION]
+            istate = words[desc + ISTATE]
             if not action or dstate & IRQD_IRQ_DISABLED:
-                words[desc + ISTATE] = istate | IRQS_PENDING
+                words[desc + ISTATE] = istate & ~(IRQS_REPLAY | IRQS_WAITING) | IRQS_PENDING
                 words[DISABLED if action else NO_ACTION] += 1
                 return
             words[column + irq] += 1
             words[SUM] += 1
             words[desc + TOT] += 1
-            words[desc + ISTATE] = istate & ~IRQS_PENDING
+            if istate & STALE:
+                words[desc + ISTATE] = istate & ~STALE
             words[desc + DSTATE] = dstate | IRQD_IRQ_INPROGRESS
             dev_id = words[desc + DEV_ID]
+        finally:
+            lock.release()
         if p:
             p("irq.flow.in_progress")
         handlers[action](irq, dev_id)
         if p:
             p("irq.flow.handled")
-        with lock:
-            words[desc + DSTATE] &= ~IRQD_IRQ_INPROGRESS
+        lock.acquire()
+        words[desc + DSTATE] &= ~IRQD_IRQ_INPROGRESS
+        lock.release()
 
     return handle_simple_irq
 
@@ -126,7 +133,7 @@ def percpu_demux_irq(
     return handle_percpu_demux_irq
 
 
-def bad_irq(tables: IrqTables, cpu: Cpu, locks: Sequence[SpinLock], log: Callable[[str], None]) -> FlowHandler:
+def bad_irq(tables: IrqTables, cpu: Cpu, locks: Sequence[RawLock], log: Callable[[str], None]) -> FlowHandler:
     """Build ``handle_bad_irq``: a descriptor whose mapping is being disposed of was still held by this CPU's scan.
 
     Counted and logged, as Linux does; on x86 it would also write an APIC EOI too many, which has no effect here.
@@ -135,8 +142,10 @@ def bad_irq(tables: IrqTables, cpu: Cpu, locks: Sequence[SpinLock], log: Callabl
     stat, counts = tables.cpu_stat[cpu], tables.kstat[cpu].counts
 
     def handle_bad_irq(irq: Irq) -> None:
-        with locks[irq % len(locks)]:
-            tables.descs[irq].tot_count += 1
+        lock = locks[irq % len(locks)]
+        lock.acquire()
+        tables.descs[irq].tot_count += 1
+        lock.release()
         counts[irq] += 1
         stat.irqs_sum += 1
         stat.bad += 1

@@ -101,6 +101,10 @@ class Locks:
         self._bank = bank
         self._interrupts = interrupts
 
+    def raw(self, family: str, index: int = 0) -> RawLock:
+        """A lock for hard interrupt handlers: they cannot park, so nothing counts what they hold, and it is faster."""
+        return self._bank.raw(f"{family}/{index % self.WAYS}")
+
     def spin(self, family: str, index: int = 0) -> SpinLock:
         """A plain spin lock: for what interrupt handlers never take."""
         name = f"{family}/{index % self.WAYS}"

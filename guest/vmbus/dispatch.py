@@ -23,14 +23,15 @@ def vmbus_chan_handler(channel: VmbusChannel, counts: VmbusCpuWords) -> Callable
     interrupts = base + ChannelWords.interrupts.offset
     no_callback = counts.base + VmbusCpuWords.no_callback.offset
     dispatched = counts.base + VmbusCpuWords.dispatched.offset
-    sched_lock = channel.bus.core.locks.spin("sched_lock", channel.relid)
+    sched_lock = channel.bus.core.locks.raw("sched_lock", channel.relid)
     schedule = channel.callback_event.schedule
     point = channel.bus.core.point
 
     def handler() -> None:
         if point:
             point("vmbus.chan.handler")
-        with sched_lock:
+        sched_lock.acquire()
+        try:
             if not memory[callback]:
                 memory[no_callback] += 1
                 return
@@ -43,6 +44,8 @@ def vmbus_chan_handler(channel: VmbusChannel, counts: VmbusCpuWords) -> Callable
             if how == CallbackMode.BATCHED:
                 channel.inbound.mask()
             schedule()
+        finally:
+            sched_lock.release()
 
     return handler
 

@@ -7,12 +7,12 @@ to 9 put in its place.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol, cast
 
 from guest.irq.affinity import irq_set_affinity_and_hint, irq_update_affinity_hint
 from guest.irq.alloc import free_desc
-from guest.irq.chip import IrqChip
+from guest.irq.chip import Handler, IrqChip
 from guest.irq.desc import IrqDesc
 from guest.irq.domain import IrqDomain
 from guest.irq.flags import IRQ_MOVE_PCNTXT
@@ -92,14 +92,13 @@ class ChannelIrqs:
         core = bus.irq
         chip = IrqChip("VMBus", mask=_nothing, unmask=_nothing, set_affinity=vmbus_irq_set_affinity(bus))
         self.domain = IrqDomain(core, bus.core.memory, "hv-vmbus", core.register_chip(chip))
-        self._handler = core.register_handler(self._vmbus_chan_handler)
-        self._handlers = bus.channels.handlers
+        self._handler = core.register_handler(_vmbus_chan_handler(bus.channels.handlers))
         revmap, memory = self.domain.revmap, bus.core.memory.words
         data, desc_size = core.tables.descs[0].base + IrqDesc.handler_data.offset, IrqDesc.size
         rescind, size = bus.tables.channels[0].base + ChannelWords.rescind.offset, ChannelWords.size
         unmapped = bus.counts.base + VmbusCpuWords.unmapped.offset
         rescinded = bus.counts.base + VmbusCpuWords.rescinded.offset
-        generic_handle_irq_desc = core.generic_handle_irq_desc
+        generic_handle_irq_desc = cast(Callable[[int], None], core.generic_handle_irq_desc)
 
         def deliver(relid: int) -> None:
             irq = revmap[relid]
@@ -109,16 +108,9 @@ class ChannelIrqs:
             elif memory[rescind + channel * size]:
                 memory[rescinded] += 1
             else:
-                generic_handle_irq_desc(Irq(irq))
+                generic_handle_irq_desc(irq)
 
         self.deliver: Callable[[int], None] = deliver
-
-    def _vmbus_chan_handler(self, irq: Irq, dev_id: int) -> bool:
-        """The action of every channel's IRQ; always IRQ_HANDLED, even when the callback was NULL."""
-        handler = self._handlers[dev_id]
-        if handler is not None:
-            handler()
-        return True
 
     def map(self, channel: VmbusChannel) -> bool:
         core = self._bus.irq
@@ -165,6 +157,18 @@ class ChannelIrqs:
         """Linux's IRQ core keeps a pointer to the channel's name."""
         if channel.words.irq_requested:
             self._bus.irq.desc(Irq(channel.words.irq)).action_name = channel.words.irq_name
+
+
+def _vmbus_chan_handler(handlers: Sequence[Callable[[], None] | None]) -> Handler:
+    """The action of every channel's IRQ; always IRQ_HANDLED, even when the callback was NULL."""
+
+    def action(irq: Irq, dev_id: int) -> bool:
+        handler = handlers[dev_id]
+        if handler is not None:
+            handler()
+        return True
+
+    return action
 
 
 def _nothing(desc: IrqDesc) -> None:
