@@ -18,7 +18,7 @@ TRIES = 100
 DOUBLINGS = 21
 """The wait doubles from 1 us up to 2**21 us, about two seconds."""
 
-_RETRY = {
+_RETRY: dict[int, int] = {
     Status.INVALID_CONNECTION_ID: errno.EAGAIN,  # what a host answers that is sent messages too fast
     Status.INSUFFICIENT_MEMORY: errno.ENOBUFS,
     Status.INSUFFICIENT_BUFFERS: errno.ENOBUFS,
@@ -50,7 +50,7 @@ class Poster:
     @property
     def dialect(self) -> Dialect:
         """What both sides speak, or, while connecting, what this side has asked for."""
-        return Dialect(Version(self._words.version))
+        return Dialect(Version(self._words.version or Version.WIN8))
 
     async def post(self, message: ControlMessage) -> None:
         """Post from process context; waits between tries without holding up the CPU, where Linux spins up to 1 ms.
@@ -82,11 +82,12 @@ class Poster:
     def _try(self, message: ControlMessage, data: bytes) -> int:
         """0: taken; else the errno if this was the last try. Raises where another try is pointless."""
         status = self._hypercalls.hv_post_message(ConnectionId(self._words.msg_conn_id), data)
-        if status is Status.SUCCESS:
+        if status == Status.SUCCESS:
             return 0
-        if status is Status.INVALID_CONNECTION_ID and isinstance(message, InitiateContact):
+        if status == Status.INVALID_CONNECTION_ID and isinstance(message, InitiateContact):
             raise VmbusError(errno.EINVAL, "the host has no such connection")
-        if status not in _RETRY:
-            self._printk(f"hv_vmbus: hv_post_msg() failed; error code:{status:d}")
-            raise VmbusError(errno.EINVAL, f"{message.name}: {status.name}")
-        return _RETRY[status]
+        retry = _RETRY.get(status)
+        if retry is None:
+            self._printk(f"hv_vmbus: hv_post_msg() failed; error code:{status}")
+            raise VmbusError(errno.EINVAL, f"{message.name} was refused with status {status:#x}")
+        return retry

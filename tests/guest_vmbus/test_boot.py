@@ -9,7 +9,7 @@ from guest.vmbus.words import ConnectionState
 from protocol.ids import VpIndex
 from protocol.wire.guids import HV_HEART_BEAT_GUID
 from protocol.wire.hypercall import Status
-from protocol.wire.messages import InitiateContact
+from protocol.wire.messages import InitiateContact, UnloadResponse
 from protocol.wire.synic import MESSAGE_SINT
 from protocol.wire.versions import Version
 from tests.guest_vmbus.conftest import HEARTBEAT, Machine, MakeMachine
@@ -101,14 +101,25 @@ def test_after_a_hundred_refusals_the_post_fails(vm: MakeMachine) -> None:
     assert 165 < machine.clock.time / 1e7 < 168, "21 doublings, then about two seconds each"
 
 
-def test_any_other_refusal_is_final(vm: MakeMachine) -> None:
+@pytest.mark.parametrize("status", [Status.TIME_OUT, 0x1234])
+def test_any_other_refusal_is_final_also_one_without_a_name(vm: MakeMachine, status: Status) -> None:
     machine = vm(1, Policy.RFC)
     machine.boot()
-    machine.options.post_statuses.append(Status.TIME_OUT)
+    machine.options.post_statuses.append(status)
     machine.host.offer(HEARTBEAT, HV_HEART_BEAT_GUID)
     machine.settle()
-    assert "hv_vmbus: hv_post_msg() failed; error code:120" in machine.log
+    assert f"hv_vmbus: hv_post_msg() failed; error code:{status:d}" in machine.log
     assert any("(-22)" in line for line in machine.log)
+
+
+def test_a_message_before_the_first_contact_is_survived(vm: MakeMachine) -> None:
+    machine = vm(2, Policy.RFC)
+    machine.ports[0].hello()
+    machine.systems[0].start()
+    machine.step()
+    machine.host.post(UnloadResponse())
+    machine.step()
+    assert machine.tables.cpus[0].messages_unhandled == 1
 
 
 def test_a_message_too_short_or_unknown_is_dropped_and_the_next_is_heard(vm: MakeMachine) -> None:

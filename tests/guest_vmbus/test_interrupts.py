@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from guest.irq.desc import IrqCpuStat
 from guest.irq.flags import IRQS_PENDING
 from guest.vmbus.policy import Policy
 from guest.vmbus.words import VmbusCpuWords
+from protocol.ids import VpIndex
 from protocol.wire.guids import HV_HEART_BEAT_GUID, HV_MOUSE_GUID, HV_SCSI_GUID
 from protocol.wire.messages import AllOffersDelivered
 from protocol.wire.synic import MESSAGE_SINT
@@ -194,3 +197,50 @@ def test_events_before_the_first_open_are_replayed_once_by_it(vm: MakeMachine) -
     assert machine.bind(HEARTBEAT)
     assert machine.row(HEARTBEAT) == [1, 0]
     assert machine.driver().callbacks == 1
+
+
+def test_a_replay_during_an_open_that_the_host_refuses_stays_counted(vm: MakeMachine) -> None:
+    machine = vm(2, Policy.RFC, driver=Unmatched)
+    machine.host.offer(HEARTBEAT, HV_HEART_BEAT_GUID)
+    machine.boot()
+    machine.host.signal(HEARTBEAT, vp=1)
+    machine.step()
+    machine.host.open_status = 0xC0000001
+    assert not machine.bind(HEARTBEAT)
+    assert machine.row(HEARTBEAT) == [1, 0], "replayed where it was opened"
+    machine.host.open_status = 0
+    assert machine.bind(HEARTBEAT)
+    assert machine.row(HEARTBEAT) == [1, 0], "and not again"
+
+
+def test_every_bit_that_was_cleared_is_accounted_for(machine: Machine) -> None:
+    """Invariant I11, on both CPUs, over a few hundred events of all kinds."""
+    machine.unbind(HEARTBEAT)
+    machine.tables.channels[DISK].rescind = 0
+    choose = random.Random(1).choice
+    for _ in range(300):
+        machine.tables.channels[DISK].rescind = choose((0, 0, 0, 1))
+        for _ in range(choose((0, 1, 3))):
+            machine.partition.signal(
+                VpIndex(choose((0, 1))), MESSAGE_SINT, choose((0, 99, MOUSE, HEARTBEAT, DISK))
+            )
+        machine.host.signal(0, vp=choose((0, 1)))
+        if choose((True, False)):
+            machine.vector(0)
+        machine.step()
+    for cpu in range(2):
+        counts, irq = machine.tables.cpus[cpu], machine.systems[0].irq_tables.cpu_stat[cpu]
+        delivered = counts.bits_cleared - counts.bit_zero - counts.unmapped - counts.rescinded
+        handled = counts.no_callback + counts.dispatched
+        assert handled > 20
+        if is_rfc(machine):
+            runs = irq.irqs_sum + irq.dropped_in_progress + irq.pended_no_action + irq.pended_disabled
+            assert (delivered, handled) == (runs - irq.replayed, irq.irqs_sum - irq.bad)
+        else:
+            assert delivered == handled
+        assert machine.ports[cpu].counts.signals_new == counts.bits_cleared
+        assert machine.ports[cpu].counts.vectors_taken >= counts.interrupts
+    if is_rfc(machine):
+        assert machine.hyp() == machine.tables.cpus[0].with_message
+    else:
+        assert machine.hyp() == machine.tables.cpus[0].interrupts

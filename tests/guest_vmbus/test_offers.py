@@ -114,6 +114,15 @@ def test_a_relid_beyond_the_event_flags_is_given_back(vm: MakeMachine) -> None:
     assert machine.host.names().count("RELID_RELEASED") == 1
 
 
+def test_a_channel_that_gets_no_irq_is_given_back(vm: MakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = vm(2, Policy.RFC)
+    monkeypatch.setattr(machine.bus.relids, "map", lambda channel: False)
+    machine.host.offer(HEARTBEAT, HV_HEART_BEAT_GUID)
+    machine.boot()
+    assert machine.host.names() == ["INITIATE_CONTACT", "REQUESTOFFERS", "RELID_RELEASED"]
+    assert [list(system.bus.channels) for system in machine.systems] == [[], []]
+
+
 def test_an_unknown_class_is_logged_and_stays_closed_without_a_name(vm: MakeMachine) -> None:
     machine = vm(1, Policy.RFC)
     offer = machine.host.offer(20, HV_HEART_BEAT_GUID.__class__(int=0xDEADBEEF))
