@@ -7,13 +7,32 @@ from errno import EIO
 import pytest
 
 from guest.block.disk import BlockError
+from host.vsp.storage.connection import Connection
+from host.vsp.storage.controller import ScsiController
+from host.vsp.storage.storvsp import Storvsp
+from host.vsp.testing import Clock
 from protocol.errors import OperatorError
 from protocol.ids import Relid
-from protocol.ring import PacketType
+from protocol.ring import Packet, PacketType
 from protocol.ring.memory import READ_INDEX
 from protocol.shell.memory import GuestRam
 from protocol.wire.vstor import Operation, VstorPacket
+from tests.guest_drivers.bench import instance
 from tests.guest_drivers.storage import BLOCK, FIRST, Machine, image
+
+
+class Deaf(Storvsp):
+    """Shakes hands and carries out nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(Clock(), ScsiController({}), instance(5))
+        self.commands = 0
+
+    def operate(self, connection: Connection, packet: Packet, vstor: VstorPacket) -> None:
+        if vstor.operation == Operation.EXECUTE_SRB:
+            self.commands += 1
+        else:
+            super().operate(connection, packet, vstor)
 
 
 def test_an_answer_counts_only_on_the_channel_of_its_request(ram: GuestRam) -> None:
@@ -161,3 +180,25 @@ def test_a_unit_attention_costs_one_more_try(ram: GuestRam) -> None:
     before = machine.words().completions
     assert machine.read(0, 1) == disk.data[:BLOCK]
     assert machine.words().completions - before == 2
+
+
+def test_a_controller_that_is_taken_back_while_it_is_scanned_does_not_block_the_bus(ram: GuestRam) -> None:
+    machine = Machine(ram)
+    host = Deaf()
+    line = machine.bench.plug(host, 0)
+    free = machine.bench.cores[0].pages.free_pages()
+    ended: list[str] = []
+
+    async def probe() -> None:
+        await machine.driver().probe(line.views[0].device)
+        await machine.driver().remove(line.views[0].device)
+        ended.append("probe")
+
+    machine.bench.cores[0].sched.spawn(probe(), "probe")
+    machine.bench.pass_time(100)
+    assert (host.commands, ended) == (1, []), "the host may take as long as it likes"
+    line.views[0].words.rescind = 1
+    machine.bench.pass_time(21)
+    assert (host.commands, ended) == (1, ["probe"])
+    assert machine.bench.cores[0].pages.free_pages() == free
+    assert not machine.driver().queue.counts[0].tags

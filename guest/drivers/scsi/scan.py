@@ -6,7 +6,7 @@ qualifier of 3 means "the target answers, no unit here": such a target is still 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -52,27 +52,30 @@ class Scanner:
         self.buffer = buffer
         self._page = page
 
-    async def scan_host(self, channels: int, targets: int, max_lun: int) -> AsyncIterator[Unit]:
+    async def scan_host(self, channels: int, targets: int, max_lun: int) -> list[Unit]:
         """``scsi_scan_host``: every unit on channels 0.. and targets 0.., in the order in which Linux finds them."""
+        units: list[Unit] = []
         for channel in range(channels):
             for target in range(targets):
-                async for unit in self._scan_target(channel, target, max_lun):
-                    yield unit
+                units += await self._scan_target(channel, target, max_lun)
+        return units
 
-    async def _scan_target(self, channel: int, target: int, max_lun: int) -> AsyncIterator[Unit]:
+    async def _scan_target(self, channel: int, target: int, max_lun: int) -> list[Unit]:
+        units: list[Unit] = []
         zero = ScsiAddress(channel, target, 0)
         standard = await self._inquire(zero)
         if standard is None:
-            return
+            return units
         if _is_unit(standard):
-            yield await self._attach(zero, standard)
+            units.append(await self._attach(zero, standard))
         for lun in await self._report_luns(zero):
             address = ScsiAddress(channel, target, lun)
             if not 0 < lun <= max_lun:
                 continue
             standard = await self._inquire(address)
             if standard is not None and _is_unit(standard):
-                yield await self._attach(address, standard)
+                units.append(await self._attach(address, standard))
+        return units
 
     async def _inquire(self, address: ScsiAddress) -> bytes | None:
         """``scsi_probe_lun``: 36 bytes, then all that there are. None: nothing answers."""

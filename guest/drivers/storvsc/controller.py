@@ -12,7 +12,7 @@ from guest.drivers.scsi.command import ScsiAddress, ScsiCommand
 from guest.drivers.scsi.result import ScsiResult
 from guest.drivers.storvsc.srb import LOST, execute_srb, result_of
 from guest.drivers.storvsc.words import StorvscWords
-from guest.kernel.core import Core
+from guest.kernel.core import Core, Timer
 from guest.vmbus.channel import VmbusChannel
 from guest.vmbus.errors import VmbusError
 from protocol.errors import PeerError
@@ -25,6 +25,8 @@ VMBUS_RQST_INIT: Final = (1 << 64) - 3
 """Transaction id of handshake packets. Requests have their unique tag + 1, so 0 is left for the unsolicited."""
 STEP_TIMEOUT: Final = 5.0
 """Seconds for each step of the handshake."""
+COMMAND_TIMEOUT: Final = 20.0
+"""Seconds, ``scsi_inq_timeout``."""
 _OPERATION_SIZE: Final = 4
 _NEED_A_REQUEST: Final = frozenset({Operation.COMPLETE_IO, Operation.FCHBA_DATA})
 
@@ -44,6 +46,7 @@ class Controller:
         self._queue = queue
         self._answered = answered
         self._room = core.wait_queue(self.words)
+        self._timer: Timer
 
     # --- process context ------------------------------------------------------------------------------------------
 
@@ -92,10 +95,27 @@ class Controller:
         """``storvsc_wait_to_drain``. Where no answer can come any more, after a rescind say, the requests fail here."""
         relid, channel = self.channel.relid, self.channel.words
         if channel.rescind or not channel.callback:
-            for tag in self._queue.in_flight(relid):
-                self._queue.complete(relid, tag, LOST)
-            self._room.wake_up()
+            self._fail_in_flight()
         await self._room.wait_event(lambda: not self._queue.in_flight(relid))
+
+    def start_timer(self) -> None:
+        """Let ``storvsc_eh_timed_out`` be called while units are looked for, when nobody else ends a command."""
+        self._timer = self._core.call_later(COMMAND_TIMEOUT, self._timed_out)
+
+    def stop_timer(self) -> None:
+        self._timer.cancel()
+
+    def _timed_out(self) -> None:
+        """The host may take as long as it likes, unless it has taken the channel back (Linux would wait even then)."""
+        if self.channel.words.rescind:
+            self._fail_in_flight()
+        self.start_timer()
+
+    def _fail_in_flight(self) -> None:
+        relid = self.channel.relid
+        for tag in self._queue.in_flight(relid):
+            self._queue.complete(relid, tag, LOST)
+        self._room.wake_up()
 
     # --- softirq context, on whatever CPU the channel interrupts --------------------------------------------------
 

@@ -8,7 +8,7 @@ from guest.block.disk import GONE, LIVE, Disk, Disks, DiskWords
 from guest.block.queue import DEFAULT_DEPTH, RequestQueue
 from guest.drivers.scsi.command import ScsiAddress, ScsiCommand
 from guest.drivers.scsi.result import ScsiResult
-from guest.drivers.scsi.scan import TYPE_DISK, Scanner
+from guest.drivers.scsi.scan import TYPE_DISK, Scanner, Unit
 from guest.drivers.scsi.sd import Sd
 from guest.drivers.storvsc.controller import Controller
 from guest.drivers.storvsc.handshake import channel_init
@@ -124,21 +124,26 @@ class Storvsc(HvDriver):
         """``scsi_scan_host``; the disks are there for every CPU when their state is LIVE."""
         core = self.core
         buffer = core.pages.allocate()
+        controller.start_timer()
         try:
             scanner = Scanner(controller.execute, buffer, core.ram.page(buffer))
-            async for unit in scanner.scan_host(CHANNELS, TARGETS, MAX_LUN):
-                disk = self.disks.unused()
-                if unit.device_type != TYPE_DISK or disk is None:
-                    continue
-                words = disk.words
-                words.host_no, words.relid = controller.words.host_no, controller.channel.relid
-                if await self._sd.probe(disk, unit, scanner, controller.words.max_transfer):
-                    words.state = LIVE
-                    self.bus.printk(
-                        f"sd {_address(words)}: [{disk.name}] {words.blocks} {words.block_size}-byte logical blocks"
-                    )
+            for unit in await scanner.scan_host(CHANNELS, TARGETS, MAX_LUN):
+                await self._attach(controller, scanner, unit)
         finally:
+            controller.stop_timer()
             core.pages.free(buffer)
+
+    async def _attach(self, controller: Controller, scanner: Scanner, unit: Unit) -> None:
+        """Make a disk of a unit, if it is one."""
+        disk = self.disks.unused()
+        if unit.device_type != TYPE_DISK or disk is None:
+            return
+        words = disk.words
+        words.host_no, words.relid = controller.words.host_no, controller.channel.relid
+        if await self._sd.probe(disk, unit, scanner, controller.words.max_transfer):
+            words.state = LIVE
+            blocks = f"{words.blocks} {words.block_size}-byte logical blocks"
+            self.bus.printk(f"sd {_address(words)}: [{disk.name}] {blocks}")
 
 
 def _address(words: DiskWords) -> str:
