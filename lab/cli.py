@@ -14,7 +14,8 @@ import click
 
 from lab.console import Console
 from lab.failure import VmFailure
-from lab.run import DEFAULT_IMAGE_BYTES, RunOptions, disk_for, run
+from lab.image import disk_for
+from lab.run import DEFAULT_IMAGE_BYTES, RunOptions, run
 from lab.spec import DiskSpec, VmSpec
 from protocol.errors import ExitCode, OperatorError
 

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from lab.api import Vm
 from lab.console import Console
 from lab.report import Report
-from lab.spec import DiskSpec, VmSpec
 from lab.views import Views
 from lab.workload import ImageDigests, PatternRange, read_check, read_disk, write_checks, write_pattern
 from protocol.errors import ExitCode, OperatorError
@@ -29,21 +23,6 @@ class RunOptions:
 
     duration: float = 10.0
     json_path: str | None = None
-
-
-@contextmanager
-def disk_for(spec: VmSpec, image_bytes: int) -> Iterator[VmSpec]:
-    """The VM with a disk: the one that it has, or an image made for this run alone, which may be written."""
-    if spec.disks:
-        for disk in spec.disks:
-            if not Path(disk.path).is_file():
-                raise OperatorError(f"there is no disk image at {disk.path}: give --disk a raw image file")
-        yield spec
-        return
-    with tempfile.TemporaryFile() as image:  # unnamed: nothing is left of it, however we end
-        image.write(hashlib.shake_128(spec.seed.to_bytes(8, "little")).digest(image_bytes))
-        image.flush()
-        yield replace(spec, disks=[DiskSpec(f"/proc/{os.getpid()}/fd/{image.fileno()}", writable=True)])
 
 
 async def run(vm: Vm, options: RunOptions, console: Console, stop: asyncio.Event) -> ExitCode:

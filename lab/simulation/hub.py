@@ -16,7 +16,7 @@ from functools import partial
 
 from greenlet import GreenletExit, greenlet
 
-from lab.simulation.schedule import Decision, Kind, Schedule
+from lab.simulation.schedule import Decision, Kind, Misfit, Schedule
 
 STEP = 10
 """Virtual time of one choice, in units of 100 ns."""
@@ -105,6 +105,8 @@ class Hub:
         self.note = note
         self._schedule = schedule
         self._passed = 0
+        self._misfit: Misfit | None = None
+        """Found inside a participant, whose code is not to see it."""
         self._root = greenlet.getcurrent()
         self._deliveries: list[Delivery] = []
         self._timers: list[TimerEntry] = []
@@ -150,7 +152,12 @@ class Hub:
             return
         runner.wait = None
         self._passed += 1
-        move = self._schedule.at_point(name, self._passed, runner.may_interrupt)
+        try:
+            move = self._schedule.at_point(name, self._passed, runner.may_interrupt)
+        except Misfit as misfit:
+            self._misfit = misfit
+            self._root.switch()
+            raise
         if move is None:
             return
         self._decided(move, name)
@@ -245,6 +252,8 @@ class Hub:
         self.current = runner
         runner.greenlet.switch()
         self.current = None
+        if self._misfit is not None:
+            raise self._misfit
         if runner.idle:
             runner.wait = None
         elif runner.wait is not None:

@@ -47,7 +47,6 @@ class SimulatedLink:
         """The spin locks of the VP's CPU."""
         self._hub = hub
         self._arrived = False
-        self._last = b""
         hub.add_delivery(name, lambda: bool(self.to_port), self.deliver)
 
     def deliver(self) -> None:
@@ -59,13 +58,12 @@ class SimulatedLink:
     # The Wire of the port.
 
     def send(self, data: bytes) -> None:
-        self._last = data
         self.to_host.append(data)
+        if read_to_host(data)[2] in (ToHost.REGISTER, ToHost.RESET) and self.held is not None:
+            # Only the status of a hypercall is never withheld.
+            assert not self.held.count, "a CPU waits for the host while holding a spin lock"
 
     def wait(self) -> None:
-        """Only the status of a hypercall is never withheld, so nothing else may be waited for under a spin lock."""
-        if self.held is not None and self.held.count:
-            assert read_to_host(self._last)[2] == ToHost.HYPERCALL, "a CPU waits for the host while holding a spin lock"
         self._arrived = False
         self._hub.block(Wait("the answer to its call", lambda: self._arrived))
 
