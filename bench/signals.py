@@ -8,10 +8,10 @@ import time
 import zmq
 
 from bench.raw import BODY
-from guest.process.worker import SocketWire, WorkerSpec
 from host.process.main import Bus
 from protocol.ids import VpIndex
 from protocol.shell.child import Child
+from protocol.shell.port_socket import PortSocket
 from protocol.shell.pump import Pump
 
 PEER = VpIndex(0)
@@ -55,7 +55,7 @@ class Responder:
     """A worker's socket, driven by the worker's pump, that sends everything back."""
 
     def __init__(self, directory: str, child: Child) -> None:
-        wire = SocketWire(zmq.Context(), WorkerSpec(0, 1, directory, "rfc", "5.3", 0, 0), child)
+        wire = PortSocket(zmq.Context(), directory, PEER, child)
         wire.deliver = wire.send
         self._pump = Pump(child.loop, wire.socket, wire.receive, lambda: False)
         wire.send(b"hello")

@@ -29,11 +29,9 @@ from protocol.shell.child import Child
 from protocol.shell.control import ControlServer
 from protocol.shell.fence import full_fence
 from protocol.shell.memory import GuestRam
+from protocol.shell.port_socket import PortSocket
 from protocol.shell.pump import Pump
 from protocol.wire.versions import Version
-
-CALL_LOOK_MS = 200
-"""How often a blocking call looks whether the supervisor is still there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,40 +45,6 @@ class WorkerSpec:
     max_version: str
     epoch: int
     seed: int
-
-
-class SocketWire:
-    """The ZeroMQ DEALER under a port."""
-
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], spec: WorkerSpec, child: Child) -> None:
-        self.socket = context.socket(zmq.DEALER)
-        self.socket.linger = 0
-        self.socket.rcvtimeo = CALL_LOOK_MS
-        self.socket.setsockopt(zmq.IDENTITY, f"vp{spec.cpu}".encode())
-        self.socket.connect(f"ipc://{spec.directory}/bus")
-        self._child = child
-        self.deliver: Callable[[bytes], None] = lambda data: None
-        self.after_wait: Callable[[], None] = lambda: None
-
-    def send(self, data: bytes) -> None:
-        try:
-            self.socket.send(data, zmq.NOBLOCK)
-        except zmq.Again:
-            raise RuntimeError("the queue to the host is full, which the protocol forbids") from None
-
-    def wait(self) -> None:
-        while True:
-            try:
-                data = self.socket.recv()
-                break
-            except zmq.Again:
-                if self._child.orphaned():
-                    os._exit(0)
-        self.deliver(data)
-        self.after_wait()
-
-    def receive(self) -> None:
-        self.deliver(self.socket.recv(zmq.NOBLOCK))
 
 
 class LoopClock:
@@ -116,7 +80,7 @@ class Worker:
     ) -> None:
         self.child = child
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        wire = SocketWire(context, spec, child)
+        wire = PortSocket(context, spec.directory, VpIndex(spec.cpu), child)
         clock = LoopClock(child, spec.epoch)
         self.port = VpPort(VpIndex(spec.cpu), ram, wire)
         recorder = Recorder(f"cpu{spec.cpu}", clock.now, partial(os.write, journal)) if journal is not None else None

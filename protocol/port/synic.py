@@ -183,7 +183,7 @@ class Synic:
 
     def _take_signals(self, signals: list[int]) -> None:
         """Set event flags, each raising its SINT's vector if it was 0 (TLFS), and take interrupts of other VPs."""
-        counts, words = self.counts, self.ram.words
+        counts = self.counts
         for signal in signals:
             if signal >= IPI:
                 vector = signal - IPI
@@ -198,16 +198,28 @@ class Synic:
             if first is None:
                 counts.signals_refused += 1
                 continue
-            word, bit = words[first + flag // 64], 1 << flag % 64
-            if word & bit:
+            if not self._set_flag(first + flag // 64, 1 << flag % 64):
                 counts.signals_merged += 1
                 self.merged[flag] = self.merged.get(flag, 0) + 1
                 continue
-            words[first + flag // 64] = word | bit
             counts.signals_new += 1
             raised = self._vectors[sint]
             if raised is not None:
                 self.raise_vector(raised)
+
+    # --- a guest that runs while we touch its pages needs more: see the bridge's port -----------------------------
+
+    def _set_flag(self, word: int, bit: int) -> bool:
+        """Set an event flag; False if it was set. The emulated guest runs in this thread, so nobody interferes."""
+        words = self.ram.words
+        before = words[word]
+        words[word] = before | bit
+        return not before & bit
+
+    def _full_fence(self) -> None:
+        """Between a store to the guest's pages and a load from them."""
+
+    # --- messages -----------------------------------------------------------------------------------------------------
 
     def _take_message(self, sint: int, message: bytes) -> bool:
         """Put a message into its slot, or let it wait for the slot. True: the SINT can take the next one."""
@@ -220,6 +232,7 @@ class Synic:
         if self._place(sint):
             return True
         self.ram.bytes[slot + MESSAGE_FLAGS] |= MESSAGE_PENDING
+        self._full_fence()
         # Look again: a guest on another processor may have emptied the slot before it could see the flag.
         return self._place(sint)
 

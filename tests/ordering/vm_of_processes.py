@@ -30,7 +30,6 @@ from uuid import UUID
 import msgpack
 import zmq
 
-from guest.process.worker import SocketWire, WorkerSpec
 from host.hypervisor.partition import HypervisorOptions, Partition
 from host.process.main import Bus
 from host.vmbus.options import HostOptions
@@ -41,6 +40,7 @@ from protocol.port.vp_port import VpPort
 from protocol.shell.child import Child
 from protocol.shell.fence import full_fence
 from protocol.shell.memory import GuestRam
+from protocol.shell.port_socket import PortSocket
 from protocol.shell.pump import Pump
 from protocol.wire.gpadl import GpaRange, split
 from protocol.wire.guids import HV_SCSI_GUID
@@ -170,8 +170,7 @@ class Vp:
     """A VP with its SynIC on. Its interrupt handler notes which signals it has seen."""
 
     def __init__(self, vp: int, directory: str, shared: Shared, child: Child) -> None:
-        spec = WorkerSpec(vp, VPS, directory, "", "", 0, 0)
-        wire = SocketWire(zmq.Context(), spec, child)
+        wire = PortSocket(zmq.Context(), directory, VpIndex(vp), child)
         self.shared = shared
         self.port = VpPort(VpIndex(vp), shared.ram, wire)
         wire.deliver = self.port.receive
