@@ -26,6 +26,9 @@ from protocol.shell.memory import GuestRam
 from protocol.shell.pump import Pump
 
 
+_MORE = int(zmq.SNDMORE | zmq.NOBLOCK)
+
+
 @dataclass(frozen=True, slots=True)
 class HostSpec:
     """``epoch`` is the monotonic clock in ns at the VM's creation."""
@@ -61,21 +64,19 @@ class Bus:
     def transmit(self, vp: VpIndex, data: bytes) -> None:
         """Send to a port; a full queue means that the window has failed to bound it, which is a bug."""
         try:
-            self.socket.send(self._names[vp], zmq.SNDMORE | zmq.NOBLOCK)
+            self.socket.send(self._names[vp], _MORE)
         except zmq.Again:
             raise RuntimeError(f"the queue to VP {vp} is full, which the protocol forbids") from None
         self.socket.send(data, zmq.NOBLOCK)
 
     def receive(self) -> None:
-        name = self.socket.recv(zmq.NOBLOCK)
-        parts = [name]
-        while self.socket.getsockopt(zmq.RCVMORE):
-            parts.append(self.socket.recv(zmq.NOBLOCK))
+        recv = self.socket.recv
+        name, data = recv(zmq.NOBLOCK), recv(zmq.NOBLOCK)
         vp = self._vps.get(name)
-        if vp is None or len(parts) != 2:
-            raise EnvelopeError(f"a stranger is on the socket: peer {name[:16]!r} sent {len(parts) - 1} parts")
+        if vp is None or self.socket.getsockopt(zmq.RCVMORE):
+            raise EnvelopeError(f"a stranger is on the socket: peer {name[:16]!r} sent {data[:16]!r}")
         try:
-            self.deliver(vp, parts[1])
+            self.deliver(vp, data)
         except EnvelopeError as error:
             raise EnvelopeError(f"VP {vp}: {error}") from None
 
