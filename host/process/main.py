@@ -25,7 +25,6 @@ from protocol.shell.fence import full_fence
 from protocol.shell.memory import GuestRam
 from protocol.shell.pump import Pump
 
-
 _MORE = int(zmq.SNDMORE | zmq.NOBLOCK)
 
 
