@@ -26,6 +26,10 @@ class Record(NamedTuple):
     fields: tuple[Any, ...]
 
 
+_LARGEST_RECORD = 2**31 - 1
+_LONGEST_ARRAY = 1 << 16
+"""msgpack makes room for an array before it reads it, so bytes that are no journal must not name its length."""
+
 _pack = msgpack.Packer(use_bin_type=True).pack
 
 
@@ -37,7 +41,9 @@ def pack(record: Record) -> bytes:
 
 def unpack(data: bytes) -> Iterator[Record]:
     """The records in a byte string; a last record cut off by a sudden end is left out."""
-    unpacker = msgpack.Unpacker(use_list=False, raw=False, max_buffer_size=len(data) + 1)
+    unpacker = msgpack.Unpacker(
+        use_list=False, raw=False, max_buffer_size=max(len(data), _LARGEST_RECORD), max_array_len=_LONGEST_ARRAY
+    )
     unpacker.feed(data)
     try:
         for item in unpacker:
