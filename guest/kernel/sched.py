@@ -46,19 +46,29 @@ class Task:
         try:
             self._coroutine.send(None)
         except StopIteration:
-            self.finished = True
+            self._end()
         except Exception as error:
-            self.finished = True
+            self._end()
             self.failure = error
             self._scheduler.failed(self, error)
 
+    def close(self) -> None:
+        """End it where it is parked."""
+        self._end()
+        self._coroutine.close()
+
+    def _end(self) -> None:
+        self.finished = True
+        del self._scheduler.tasks[self]
+
 
 class Scheduler:
-    """The run queue of one CPU."""
+    """The run queue of one CPU. ``tasks`` are all that have not ended, oldest first."""
 
-    __slots__ = ("_held", "current", "ready")
+    __slots__ = ("_held", "current", "ready", "tasks")
 
     def __init__(self, held: Held) -> None:
+        self.tasks: dict[Task, None] = {}
         self.ready: deque[Task] = deque()
         self.current: Task | None = None
         self._held = held
@@ -66,6 +76,7 @@ class Scheduler:
     def spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> Task:
         """Start a task; it first runs when the CPU comes round to it."""
         task = Task(self, coroutine, name)
+        self.tasks[task] = None
         task.wake()
         return task
 
@@ -76,6 +87,11 @@ class Scheduler:
         task.step()
         self.current = None
         assert not self._held.count, f"{task.name} parked while holding a spin lock"
+
+    def close(self) -> None:
+        """The machine is taken apart: no task of this CPU ever goes on."""
+        for task in list(self.tasks):
+            task.close()
 
     def failed(self, task: Task, error: Exception) -> None:
         """A task ended by an exception is a bug of the kernel that runs it: nothing may go on as if it had not."""

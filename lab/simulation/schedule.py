@@ -46,6 +46,9 @@ class Schedule(Protocol):
     def at_point(self, name: str, passed: int, may_interrupt: Callable[[], bool]) -> Kind | None:
         """PREEMPT, INTERRUPT (only if it may), or None: nothing happens at this point."""
 
+    def end(self) -> None:
+        """The run is over."""
+
 
 class SeededSchedule:
     """Decisions by chance. Only ``getrandbits`` is used, which gives the same on every machine and Python version."""
@@ -63,6 +66,9 @@ class SeededSchedule:
         if draw == 1 and may_interrupt():
             return Kind.INTERRUPT
         return None
+
+    def end(self) -> None:
+        """Chance has no end."""
 
 
 class Misfit(Exception):
@@ -98,6 +104,10 @@ class RecordedSchedule:
             raise self._misfit(f"at point {passed}, {name}, no interrupt can be taken")
         self._next += 1
         return Kind(wanted.kind)
+
+    def end(self) -> None:
+        if self._next < len(self._decisions):
+            raise self._misfit("the run is over")
 
     def _peek(self) -> Decision:
         if self._next == len(self._decisions):

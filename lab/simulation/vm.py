@@ -104,7 +104,8 @@ class SimulatedVM:
     def __init__(self, spec: VmSpec, schedule: Schedule | None = None) -> None:
         self.spec = spec
         self.records: list[bytes] = []
-        self.hub = Hub(schedule or SeededSchedule(spec.seed))
+        self._schedule = schedule or SeededSchedule(spec.seed)
+        self.hub = Hub(self._schedule)
         decisions = self.recorder("scheduler")
         self.hub.note = lambda decision: decisions(EVENT, *decision)
         self.locks = SimulatedLocks(self.hub)
@@ -135,9 +136,13 @@ class SimulatedVM:
         for cpu in self.cpus:
             cpu.port.pending = 0  # or the locks that are let go would let interrupts in
         self.hub.close()
+        for cpu in self.cpus:
+            cpu.core.sched.close()
         self.ram.close()
         if self.spec.trace is not None:
             Path(self.spec.trace).write_bytes(b"".join(self.records))
+        if exception[0] is None:
+            self._schedule.end()
 
     # --- the shell ------------------------------------------------------------------------------------------------
 
@@ -173,8 +178,8 @@ class SimulatedVM:
         except Deadlock as error:
             raise VmFailure(ExitCode.CHECK_FAILED, f"deadlock: {error}") from None
         except OutOfTime as error:
-            waiting = ", ".join(f"{cpu.name}: {task.name}" for cpu in self.cpus for task in cpu.core.parked)
-            raise VmFailure(ExitCode.CHECK_FAILED, f"{error}; tasks that wait: {waiting or 'none'}") from None
+            waiting = ", ".join(f"{cpu.name}: {task.name}" for cpu in self.cpus for task in cpu.core.sched.tasks)
+            raise VmFailure(ExitCode.CHECK_FAILED, f"{error}; tasks that have not ended: {waiting or 'none'}") from None
 
     # --- what one does with it --------------------------------------------------------------------------------------
 

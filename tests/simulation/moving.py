@@ -1,0 +1,63 @@
+"""A simulated VM whose channels are moved between CPUs while they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import cycle, islice
+
+from guest.irq.affinity import irq_set_affinity
+from guest.vmbus.words import CallbackMode, ChannelWords
+from lab.simulation.vm import SimulatedCpu, SimulatedVM
+from lab.spec import VmSpec
+from protocol.ids import Irq, Relid
+
+HEARTBEAT = Relid(7)
+BUSY = 2e5
+"""With this time scale a heartbeat is due every ten microseconds: as fast as the guest can answer."""
+
+
+class MovingVM(SimulatedVM):
+    """Two CPUs beside the connect CPU, between which the heartbeat's IRQ is moved."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(VmSpec(vcpus=3, seed=seed, memory_mb=4, time_scale=BUSY))
+
+    @property
+    def heartbeat(self) -> ChannelWords:
+        return self.guest.vmbus.channels[HEARTBEAT]
+
+    @property
+    def dropped_in_progress(self) -> int:
+        """Interrupts that handle_simple_irq dropped, on all CPUs."""
+        return sum(cpu.dropped_in_progress for cpu in self.guest.irq.cpu_stat)
+
+    async def answer_in(self, mode: CallbackMode) -> None:
+        """Have the heartbeat's driver called back in this way from now on."""
+        await self.settled()
+        self.heartbeat.callback_mode = mode
+
+    async def move_to_and_fro(self, times: int) -> None:
+        """Somebody writes 1, 2, 1, 2 ... to the IRQ's smp_affinity_list on the connect CPU."""
+        done: list[bool] = []
+
+        async def write(cpu: SimulatedCpu) -> None:
+            for target in islice(cycle((1, 2)), times):
+                irq_set_affinity(cpu.guest.system.irq, Irq(self.heartbeat.irq), 1 << target)
+                await cpu.core.sched.pause()
+            done.append(True)
+
+        connect_cpu = self.cpus[0]
+        connect_cpu.enter(lambda: connect_cpu.spawn(write(connect_cpu), "echo"))
+        await self.until(lambda: bool(done), "the last move")
+
+    async def stranded(self) -> bool:
+        """With the host's sources stopped: whether data lies in the heartbeat's ring and nobody will ever look."""
+        self.host.services.quiesce()
+        for _ in range(2):
+            await self.pass_time(0.1)
+            self.watchdog.look(self.now())
+        await self.pass_time(3)
+        return self.watchdog.look(self.now()) is not None
+
+    async def until(self, condition: Callable[[], bool], what: str) -> None:
+        self._until(condition, what)
