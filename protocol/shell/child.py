@@ -57,6 +57,11 @@ class Child:
             self._failure = error
         self.loop.stop()
 
+    def finish(self, line: str) -> None:
+        """End the VM: it has done what it was there for, as ``line`` says."""
+        self.say("finished", int(ExitCode.SUCCESS), line)
+        self.loop.stop()
+
     def orphaned(self) -> bool:
         """The supervisor is gone (for loops that block outside the event loop)."""
         return bool(select.select([self._life], [], [], 0)[0])
