@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guest.kernel.core import Core
+from guest.kernel.core import RESCHEDULE_VECTOR, Core
 from guest.kernel.memory import Struct, Word
 from guest.kernel.sched import park
 from guest.kernel.wait import CompletionWords, MutexWords, WaitQueue, WaitWords
@@ -165,6 +165,18 @@ def test_a_mutex_is_released_by_its_owner() -> None:
     machine.cores[1].sched.spawn(release(), "other")
     with pytest.raises(RuntimeError, match="released by its owner"):
         machine.settle()
+
+
+def test_only_a_cpu_that_waits_is_interrupted_and_only_once() -> None:
+    machine = Machine(3)
+    done = [core.completion(core.memory.one(CompletionWords)) for core in machine.cores]
+    machine.cores[0].sched.spawn(done[0].wait(), "waiter")
+    machine.settle()
+    done[1].complete()
+    done[1].complete()
+    machine.settle()
+    assert machine.ipis(1) == [RESCHEDULE_VECTOR]
+    assert not machine.cores[0].parked
 
 
 def test_waiting_with_a_time_out_ends_with_either() -> None:
