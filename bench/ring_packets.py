@@ -11,11 +11,12 @@ import gc
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgpack
 import zmq
@@ -77,15 +78,18 @@ def measure(rounds: int, packets: int, sizes: Sequence[int] = (64, 1500, 4096)) 
     return RingBench(ratios, rates, doorbells, len(runs) * packets, lost, torn)
 
 
-Side = Callable[[zmq.Context[zmq.Socket[bytes]], str, RingMemory, int, int], Any]
+Socket: TypeAlias = "zmq.Socket[bytes]"
+Side = Callable[[Socket, RingMemory, int, int], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A way for packets: what the two processes do. Both are given (context, address, ring, packets, size)."""
+    """A way for packets: what its two processes do, each given (socket, ring, packets, size), and their sockets."""
 
     send: Side
     receive: Side
+    sender: zmq.SocketType
+    receiver: zmq.SocketType
 
 
 def _run(path: Path, ring: RingMemory, packets: int, size: int) -> Run:
@@ -94,8 +98,8 @@ def _run(path: Path, ring: RingMemory, packets: int, size: int) -> Run:
     fork = get_context("fork")
     result, report = fork.Pipe(duplex=False)
     with tempfile.TemporaryDirectory() as directory:
-        work = (f"ipc://{directory}/bell", ring, packets, size)
-        sides = [fork.Process(target=_side, args=(side, report, *work)) for side in (path.send, path.receive)]
+        work = (report, path, f"ipc://{directory}/bell", ring, packets, size)
+        sides = [fork.Process(target=side, args=work) for side in (_sender, _receiver)]
         for process in sides:
             process.start()
         report.close()  # so that the death of a side ends recv()
@@ -105,10 +109,26 @@ def _run(path: Path, ring: RingMemory, packets: int, size: int) -> Run:
     return Run(received.seconds, received.doorbells + sent, received.lost, received.torn)
 
 
-def _side(side: Side, report: Connection, address: str, ring: RingMemory, packets: int, size: int) -> None:
+def _sender(report: Connection, path: Path, address: str, ring: RingMemory, packets: int, size: int) -> None:
     gc.disable()
-    with zmq.Context() as context:
-        report.send(side(context, address, ring, packets, size))
+    with zmq.Context() as context, _socket(context, path.sender, size) as socket:
+        socket.bind(address)
+        report.send(path.send(socket, ring, packets, size))
+
+
+def _receiver(report: Connection, path: Path, address: str, ring: RingMemory, packets: int, size: int) -> None:
+    gc.disable()
+    with zmq.Context() as context, _socket(context, path.receiver, size) as socket:
+        socket.connect(address)
+        report.send(path.receive(socket, ring, packets, size))
+
+
+def _socket(context: zmq.Context[Socket], kind: zmq.SocketType, size: int) -> Socket:
+    """A socket that may hold as many bytes as the ring."""
+    socket = context.socket(kind)
+    socket.set_hwm(max(1000, RING_SIZE // size))
+    socket.linger = socket.rcvtimeo = STALL
+    return socket
 
 
 def _payloads(size: int) -> list[bytes]:
@@ -137,9 +157,7 @@ class Inspector:
             self.lost += len(wanted - came)
 
 
-def _send_ring(context: zmq.Context[zmq.Socket[bytes]], address: str, ring: RingMemory, packets: int, size: int) -> int:
-    bell = context.socket(zmq.PAIR)
-    bell.bind(address)
+def _send_ring(bell: Socket, ring: RingMemory, packets: int, size: int) -> int:
     writer = RingWriter(ring, full_fence)
     put, commit, in_band = writer.put, writer.commit, int(PacketType.IN_BAND)
     payloads = _payloads(size)
@@ -160,11 +178,7 @@ def _send_ring(context: zmq.Context[zmq.Socket[bytes]], address: str, ring: Ring
     return doorbells
 
 
-def _receive_ring(
-    context: zmq.Context[zmq.Socket[bytes]], address: str, ring: RingMemory, packets: int, size: int
-) -> Run:
-    bell = context.socket(zmq.PAIR)
-    bell.connect(address)
+def _receive_ring(bell: Socket, ring: RingMemory, packets: int, size: int) -> Run:
     reader = RingReader(ring, full_fence)
     inspector = Inspector(packets, [payload + bytes(-size % 8) for payload in _payloads(size)])
     batch: list[Any] = []
@@ -188,7 +202,7 @@ def _receive_ring(
     return Run(seconds, doorbells, inspector.lost + packets - inspector.arrived, inspector.torn)
 
 
-def _wait(bell: zmq.Socket[bytes]) -> bool:
+def _wait(bell: Socket) -> bool:
     """Sleep until somebody rings, and take all rings there are. False: nobody did."""
     if not bell.poll(STALL):
         return False
@@ -197,13 +211,8 @@ def _wait(bell: zmq.Socket[bytes]) -> bool:
     return True
 
 
-def _send_messages(
-    context: zmq.Context[zmq.Socket[bytes]], address: str, ring: RingMemory, packets: int, size: int
-) -> int:
-    router = context.socket(zmq.ROUTER)
+def _send_messages(router: Socket, ring: RingMemory, packets: int, size: int) -> int:
     router.router_mandatory = 1
-    router.sndhwm = max(1000, RING_SIZE // size)
-    router.bind(address)
     peer = router.recv()
     router.recv()
     send, pack = router.send, msgpack.packb
@@ -215,21 +224,18 @@ def _send_messages(
     return 0
 
 
-def _receive_messages(
-    context: zmq.Context[zmq.Socket[bytes]], address: str, ring: RingMemory, packets: int, size: int
-) -> Run:
-    dealer = context.socket(zmq.DEALER)
-    dealer.rcvhwm = max(1000, RING_SIZE // size)
-    dealer.rcvtimeo = STALL
-    dealer.connect(address)
+def _receive_messages(dealer: Socket, ring: RingMemory, packets: int, size: int) -> Run:
     inspector = Inspector(packets, _payloads(size))
     recv, unpack = dealer.recv, msgpack.unpackb
     dealer.send(b"")
     start = time.perf_counter()
-    for first in range(0, packets, BATCH):
-        inspector.inspect([unpack(recv(), use_list=False) for _ in range(first, min(first + BATCH, packets))])
-    return Run(time.perf_counter() - start, 0, inspector.lost, inspector.torn)
+    with suppress(zmq.Again):
+        for first in range(0, packets, BATCH):
+            batch = [unpack(recv(), use_list=False) for _ in range(first, min(first + BATCH, packets))]
+            inspector.inspect(batch)
+    seconds = time.perf_counter() - start
+    return Run(seconds, 0, inspector.lost + packets - inspector.arrived, inspector.torn)
 
 
-RING: Final = Path(_send_ring, _receive_ring)
-MESSAGES: Final = Path(_send_messages, _receive_messages)
+RING: Final = Path(_send_ring, _receive_ring, zmq.PAIR, zmq.PAIR)
+MESSAGES: Final = Path(_send_messages, _receive_messages, zmq.ROUTER, zmq.DEALER)
