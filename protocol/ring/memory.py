@@ -75,17 +75,20 @@ class RingMemory:
 
     def write_index(self) -> int:
         """Load write_index. It is the peer's memory, so it is checked each time: RingCorrupt."""
-        return self._index(WRITE_INDEX, "write_index")
+        index: int = self.control[WRITE_INDEX]
+        if index >= self.size or index % GRANULE:
+            raise self._impossible("write_index", index)
+        return index
 
     def read_index(self) -> int:
         """Load read_index. It is the peer's memory, so it is checked each time: RingCorrupt."""
-        return self._index(READ_INDEX, "read_index")
-
-    def _index(self, word: int, name: str) -> int:
-        index: int = self.control[word]
+        index: int = self.control[READ_INDEX]
         if index >= self.size or index % GRANULE:
-            raise RingCorrupt(name, index, f"a multiple of {GRANULE} below {self.size}")
+            raise self._impossible("read_index", index)
         return index
+
+    def _impossible(self, name: str, index: int) -> RingCorrupt:
+        return RingCorrupt(name, index, f"a multiple of {GRANULE} below {self.size}")
 
     def room(self, write: int, read: int) -> int:
         """Bytes, trailers included, that may be written at ``write`` while the reader is at ``read``."""

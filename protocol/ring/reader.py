@@ -77,7 +77,8 @@ class RingReader:
         payload is instead a view of the ring, good until release(); the descriptor is copied even so. RingCorrupt:
         an index or a packet is impossible; the packets in front of it have been handed out.
         """
-        position, left = self._position(), self.available()
+        position = self._position()
+        left = (self._ring.write_index() - position) % self._size
         if self._point:
             self._point("ring.read.looked")
         self._fence()  # the index before the packets: an acquire, which x86-64 has for nothing and arm64 has not
