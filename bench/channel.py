@@ -11,11 +11,12 @@ import mmap
 import os
 import time
 
-from bench.echo import EchoDriver, EchoVsp
+from bench.echo import EchoDriver, EchoVsp, TaskletEchoDriver
 from bench.raw import BODY
 from guest.machine import LOCK_FAMILIES
 from guest.process.locks import InheritedLocks
 from guest.process.worker import Worker, WorkerSpec
+from guest.vmbus.policy import Policy
 from host.machine import MachineSpec
 from host.process.main import HostProcess, HostSpec
 from protocol.ring import Packet
@@ -61,19 +62,20 @@ class Host:
 
 
 class Guest:
-    """A worker process of one vCPU with an echo driver among its others."""
+    """A worker process of one vCPU with another driver among its own."""
 
-    def __init__(self, spec: WorkerSpec, child: Child, ram: GuestRam, kernel: memoryview, bank: InheritedLocks) -> None:
-        self._worker = Worker(spec, ram, kernel, bank, child, None)
-        bus = self._worker.guest.system.bus
-        bus.drivers.append(EchoDriver(bus.core, bus))
+    def __init__(self, worker: Worker, driver: type[EchoDriver]) -> None:
+        self._worker = worker
+        bus = worker.guest.system.bus
+        bus.drivers.append(driver(bus.core, bus))
 
 
 class ChannelPair:
     """The two process bodies of one guest; made before either is forked, for they share its memory and locks."""
 
-    def __init__(self, policy: str) -> None:
+    def __init__(self, policy: Policy, in_tasklet: bool = False) -> None:
         self._policy = policy
+        self._driver = TaskletEchoDriver if in_tasklet else EchoDriver
         self._ram = GuestRam.create(RAM_BYTES, "vmbus-lab-bench:ram")
         self._kernel = memoryview(mmap.mmap(-1, KERNEL_BYTES)).cast("Q")
         self._locks = InheritedLocks(LOCK_FAMILIES)
@@ -84,5 +86,9 @@ class ChannelPair:
 
     def responder(self, directory: str, life: int, status: int) -> int:
         child = Child("channel peer", life, status)
-        spec = WorkerSpec(0, 1, directory, self._policy, "5.3", time.monotonic_ns(), 0)
-        return child.run(lambda: Guest(spec, child, self._ram, self._kernel, self._locks))
+        spec = WorkerSpec(0, 1, directory, self._policy.value, "5.3", time.monotonic_ns(), 0)
+        return child.run(lambda: Guest(Worker(spec, self._ram, self._kernel, self._locks, child, None), self._driver))
+
+    def close(self) -> None:
+        """Give up this process's share of the guest's memory."""
+        self._ram.close()

@@ -17,7 +17,6 @@ from bench.inline import InlineVm
 from bench.rounds import Progress, fastest
 from guest.vmbus.channel import VmbusChannel
 from guest.vmbus.policy import Policy
-from guest.vmbus.words import CallbackMode
 from protocol.ring import Packet
 from protocol.wire.synic import HYPERVISOR_CALLBACK_VECTOR, MESSAGE_SINT
 
@@ -37,7 +36,6 @@ class DispatchRounds:
 class IdleDriver(EchoDriver):
     """A driver whose callback counts itself and does nothing."""
 
-    read_mode = CallbackMode.ISR
     calls: ClassVar[int] = 0
 
     def onchannel_callback(self, channel: VmbusChannel) -> None:

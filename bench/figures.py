@@ -26,6 +26,7 @@ class Figure:
     gate: float | None = None
     goal: float | None = None
     larger: bool = False
+    unit: str = ""
 
     @property
     def median(self) -> float:
@@ -52,6 +53,7 @@ class Figure:
         low, high = self.spread
         return {
             "name": self.name,
+            "unit": self.unit or "ratio",
             "median": self.median,
             "low": low,
             "high": high,

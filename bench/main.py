@@ -8,6 +8,7 @@ import platform
 import sys
 from pathlib import Path
 
+import rich.box
 import rich.console
 import rich.progress
 from rich.table import Table
@@ -19,58 +20,63 @@ from protocol.errors import ExitCode
 
 TRIPS = 2000
 """Round trips on each path in each round."""
-RING_SIZES = (64, 1500, 4096)
 RING_GATES = {64: (2.5, 4.5), 1500: (2.7, 5.5), 4096: (4.0, 9.0)}
+"""Payload in bytes: how many times as many packets as messages, gate and goal."""
 RING_PACKETS = 1_000_000
 """Through rings, over all rounds and sizes."""
+TABLE_WIDTH = 110
 FLAGS = 64_000
 """Event flags dispatched in each round, for each number of pending ones and each design."""
-COLOURS = {Verdict.GOAL: "green", Verdict.PASSED: "green", Verdict.FAILED: "bold red", Verdict.NONE: "dim"}
+STYLES = {Verdict.GOAL: "green", Verdict.PASSED: "", Verdict.FAILED: "bold red", Verdict.NONE: "dim"}
 
 
 def trip_figures(rounds: int, trips: int, progress: Progress) -> list[Figure]:
     """What the host's signal and a channel's round trip cost on top of the socket, and the IRQ layer in the whole."""
     trip = round_trips.measure(rounds, trips, progress)
     return [
-        Figure("raw pyzmq ROUTER-DEALER round trip, us", trip.raw),
-        Figure("channel round trip, rfc, us", trip.channel_rfc),
-        Figure("signal round trip / raw pyzmq", ratios(trip.signal, trip.raw), 1.8, 1.3),
-        Figure("channel round trip, rfc / raw pyzmq", ratios(trip.channel_rfc, trip.raw), 2.6, 1.7),
-        Figure("channel round trip, rfc / legacy", ratios(trip.channel_rfc, trip.channel_legacy), 1.15, 1.02),
-    ]
-
-
-def ring_figures(rounds: int, packets: int, progress: Progress) -> list[Figure]:
-    """Packets through a ring against messages through a socket. ``packets`` are those of one round and size."""
-    figures: list[Figure] = []
-    lost = torn = total = 0
-    for number, size in enumerate(RING_SIZES):
-        progress(f"ring, {size} bytes", number, len(RING_SIZES))
-        run = ring_packets.measure(rounds, packets, (size,))
-        lost, torn, total = lost + run.lost, torn + run.torn, total + run.packets
-        gate, goal = RING_GATES[size]
-        figures += [
-            Figure(f"ring packets/s, {size} B", run.ring_rate[size]),
-            Figure(f"ring / ROUTER-DEALER + msgpack, {size} B", run.ratios[size], gate, goal, larger=True),
-            Figure(f"doorbells per packet, {size} B", run.doorbells_per_packet[size], 0.05, 0.005),
-        ]
-    return [
-        *figures,
-        Figure(f"torn in {total} packets", [torn], 0, 0),
-        Figure(f"lost in {total} packets", [lost], 0, 0),
+        Figure("round trip, raw pyzmq ROUTER-DEALER", trip.raw, unit="us"),
+        Figure("round trip, signal", trip.signal, unit="us"),
+        Figure("round trip, channel, rfc", trip.rfc, unit="us"),
+        Figure("signal / raw", ratios(trip.signal, trip.raw), 1.8, 1.3),
+        Figure("channel, rfc / raw", ratios(trip.rfc, trip.raw), 2.6, 1.7),
+        Figure("channel, rfc, driver in a tasklet / raw", ratios(trip.tasklet, trip.raw)),
+        Figure("channel, rfc / legacy", ratios(trip.rfc, trip.legacy), 1.15, 1.02),
     ]
 
 
 def dispatch_figures(rounds: int, flags: int, progress: Progress) -> list[Figure]:
     """The IRQ layer by itself."""
-    figures = []
-    for pending, run in dispatch.measure(rounds, flags, progress).items():
+    measured = dispatch.measure(rounds, flags, progress)
+    most = max(measured)
+    figures = [Figure(f"scan and dispatch a flag, rfc, {most} pending", measured[most].rfc, unit="ns")]
+    for pending, run in measured.items():
         limits = (2.2, 1.5) if pending == dispatch.CHANNELS else (None, None)
-        figures += [
-            Figure(f"scan and dispatch, rfc, {pending} pending, ns each", run.rfc),
-            Figure(f"scan and dispatch, rfc / legacy, {pending} pending", ratios(run.rfc, run.legacy), *limits),
-        ]
+        figures.append(
+            Figure(f"scan and dispatch, rfc / legacy, {pending} pending", ratios(run.rfc, run.legacy), *limits)
+        )
     return figures
+
+
+def ring_figures(rounds: int, packets: int, progress: Progress) -> list[Figure]:
+    """Packets through a ring against messages through a socket. ``packets`` are those of one round and size."""
+    rates, over_messages, doorbells = [], [], []
+    lost = torn = total = 0
+    for number, (size, (gate, goal)) in enumerate(RING_GATES.items()):
+        progress(f"rings, {size} bytes", number, len(RING_GATES))
+        run = ring_packets.measure(rounds, packets, (size,))
+        lost, torn, total = lost + run.lost, torn + run.torn, total + run.packets
+        rates.append(Figure(f"ring packets, {size} B", run.ring_rate[size], unit="/s"))
+        over_messages.append(
+            Figure(f"ring / ROUTER-DEALER + msgpack, {size} B", run.ratios[size], gate, goal, larger=True)
+        )
+        doorbells.append(Figure(f"doorbells per packet, {size} B", run.doorbells_per_packet[size], 0.05, 0.005))
+    return [
+        *rates,
+        *over_messages,
+        *doorbells,
+        Figure(f"torn, of {total:,} packets", [torn], 0, 0),
+        Figure(f"lost, of {total:,} packets", [lost], 0, 0),
+    ]
 
 
 def bench(rounds: int, json_path: str | None) -> int:
@@ -92,8 +98,10 @@ def bench(rounds: int, json_path: str | None) -> int:
     with bar:
         figures = trip_figures(rounds, TRIPS, progress)
         figures += dispatch_figures(rounds, FLAGS, progress)
-        figures += ring_figures(rounds, -(-RING_PACKETS // rounds // len(RING_SIZES)), progress)
-    rich.console.Console(highlight=False).print(table(figures))
+        figures += ring_figures(rounds, -(-RING_PACKETS // rounds // len(RING_GATES)), progress)
+    out = rich.console.Console(highlight=False)
+    out.print(table(figures), width=max(out.width, TABLE_WIDTH), crop=False, no_wrap=True)
+    out.print(f"{rounds} rounds in turns on {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
     if json_path is not None:
         Path(json_path).write_text(json.dumps(document(rounds, figures), indent=1) + "\n")
     failed = [figure.name for figure in figures if figure.verdict is Verdict.FAILED]
@@ -104,29 +112,25 @@ def bench(rounds: int, json_path: str | None) -> int:
 
 def table(figures: list[Figure]) -> Table:
     """The figures as one looks at them."""
-    out = Table(caption="median of the rounds; a gate fails the build, a goal is near the limit of such a machine")
-    out.add_column("figure")
+    out = Table(box=rich.box.SIMPLE_HEAD)
+    out.add_column("figure", no_wrap=True)
     for title in ("median", "lowest", "highest", "gate", "goal"):
-        out.add_column(title, justify="right")
-    out.add_column("verdict")
+        out.add_column(title, justify="right", no_wrap=True)
+    out.add_column("verdict", no_wrap=True)
     for figure in figures:
-        low, high = figure.spread
         sign = ">=" if figure.larger else "<="
+        values = [short(value) for value in (figure.median, *figure.spread)]
+        values[0] += f" {figure.unit}" if figure.unit else ""
         limits = ["" if limit is None else f"{sign} {limit:g}" for limit in (figure.gate, figure.goal)]
-        colour = COLOURS[figure.verdict]
-        out.add_row(
-            figure.name,
-            *(short(value) for value in (figure.median, low, high)),
-            *limits,
-            figure.verdict.value,
-            style=colour,
-        )
+        out.add_row(figure.name, *values, *limits, figure.verdict.value, style=STYLES[figure.verdict])
     return out
 
 
 def short(value: float) -> str:
-    """Three significant digits or so."""
-    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
+    """Three significant digits; all of a larger number; no exponents."""
+    if value == int(value) or value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if value >= 0.001 else f"{value:.6f}"
 
 
 def document(rounds: int, figures: list[Figure]) -> dict[str, object]:

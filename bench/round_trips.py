@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 
 from bench import raw, signals
 from bench.channel import ChannelPair
-from bench.pairs import Pair, Pairs
+from bench.pairs import Initiator, Pair, Pairs, Responder
 from bench.rounds import Progress, fastest
+from guest.vmbus.policy import Policy
 
 WARM_UP = 300
 SLICES = 20
@@ -18,35 +20,46 @@ LEAD_IN = 5
 
 @dataclass(frozen=True, slots=True)
 class RoundTrips:
-    """Microseconds for one round trip, one entry for each round."""
+    """Microseconds for one round trip, one entry for each round. ``tasklet`` is ``rfc`` with a driver that defers."""
 
     raw: list[float] = field(default_factory=list)
     signal: list[float] = field(default_factory=list)
-    channel_legacy: list[float] = field(default_factory=list)
-    channel_rfc: list[float] = field(default_factory=list)
+    legacy: list[float] = field(default_factory=list)
+    rfc: list[float] = field(default_factory=list)
+    tasklet: list[float] = field(default_factory=list)
 
 
 def measure(rounds: int, trips: int, progress: Progress) -> RoundTrips:
-    """``trips`` round trips on each path in each round."""
+    """``trips`` round trips on each path in each round. A round has processes of its own: where they run sticks."""
     result = RoundTrips()
     each = max(1, trips // SLICES)
-    legacy, rfc = ChannelPair("legacy"), ChannelPair("rfc")
-    with Pairs() as pairs:
-        progress("round trips", 0, rounds)
-        paths = {
-            "raw": pairs.start("raw", raw.initiator, raw.responder),
-            "signal": pairs.start("signal", signals.initiator, signals.responder),
-            "channel_legacy": pairs.start("legacy", legacy.initiator, legacy.responder),
-            "channel_rfc": pairs.start("rfc", rfc.initiator, rfc.responder),
-        }
-        for pair in paths.values():
-            pair.play(min(WARM_UP, trips))
-        for number in range(rounds):
-            progress("round trips", number, rounds)
+    for number in range(rounds):
+        progress("round trips", number, rounds)
+        with ExitStack() as stack:
+            paths = _start(stack)
+            for pair in paths.values():
+                pair.play(min(WARM_UP, trips))
             best = fastest({path: partial(_slice, pair, each) for path, pair in paths.items()}, SLICES)
-            for path, seconds in best.items():
-                getattr(result, path).append(seconds / each * 1e6)
+        for path, seconds in best.items():
+            getattr(result, path).append(seconds / each * 1e6)
     return result
+
+
+def _start(stack: ExitStack) -> dict[str, Pair]:
+    guests = {
+        "legacy": ChannelPair(Policy.LEGACY),
+        "rfc": ChannelPair(Policy.RFC),
+        "tasklet": ChannelPair(Policy.RFC, in_tasklet=True),
+    }
+    for guest in guests.values():
+        stack.enter_context(closing(guest))
+    bodies: dict[str, tuple[Initiator, Responder]] = {
+        "raw": (raw.initiator, raw.responder),
+        "signal": (signals.initiator, signals.responder),
+        **{name: (guest.initiator, guest.responder) for name, guest in guests.items()},
+    }
+    pairs = stack.enter_context(Pairs())
+    return {name: pairs.start(name, *body) for name, body in bodies.items()}
 
 
 def _slice(pair: Pair, count: int) -> float:

@@ -21,7 +21,7 @@ def quiet(what: str, done: int, total: int) -> None:
 
 def test_every_path_of_a_round_trip_is_measured_in_every_round() -> None:
     trip = round_trips.measure(2, 40, quiet)
-    for path in (trip.raw, trip.signal, trip.channel_legacy, trip.channel_rfc):
+    for path in (trip.raw, trip.signal, trip.legacy, trip.rfc, trip.tasklet):
         assert len(path) == 2
         assert all(us > 0 for us in path)
 
