@@ -1,9 +1,12 @@
 """The measurement itself: it loses nothing by itself, and says so when something is lost or torn."""
 
+from collections.abc import Callable
+from itertools import count
+
 import pytest
 
 from bench import ring_packets
-from protocol.ring import RingReader, RingWriter
+from protocol.ring import Packet, RingReader, RingWriter
 
 
 def test_a_sound_ring_loses_and_tears_nothing() -> None:
@@ -13,17 +16,23 @@ def test_a_sound_ring_loses_and_tears_nothing() -> None:
     assert all(0 < bells < 1 for bells in result.doorbells_per_packet[64])
 
 
-def test_a_writer_that_never_signals_is_reported_and_not_rescued(monkeypatch: pytest.MonkeyPatch) -> None:
-    commit = RingWriter.commit
+def test_a_wake_up_that_is_lost_is_reported_and_not_rescued(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader finds nothing and goes to sleep; the writer writes, and signals nobody."""
+    commit, looked = RingWriter.commit, count()
+    drain = RingReader.drain
 
-    def silent(writer: RingWriter) -> bool:
+    def commit_in_silence(writer: RingWriter) -> bool:
         commit(writer)
         return False
 
-    monkeypatch.setattr(RingWriter, "commit", silent)
+    def too_early(reader: RingReader, callback: Callable[[Packet], None], limit: int) -> int:
+        return drain(reader, callback, limit) if next(looked) else 0
+
+    monkeypatch.setattr(RingWriter, "commit", commit_in_silence)
+    monkeypatch.setattr(RingReader, "drain", too_early)
     monkeypatch.setattr(RingReader, "unmask", lambda reader: False)
     monkeypatch.setattr(ring_packets, "STALL", 200)
-    assert ring_packets.measure(rounds=1, packets=60000, sizes=(64,)).lost > 0
+    assert ring_packets.measure(rounds=1, packets=640, sizes=(64,)).lost == 640
 
 
 def test_packets_that_change_on_the_way_are_reported() -> None:
