@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import UUID
 
-from host.hypervisor.partition import HypervisorOptions, Journal, Partition
+from host.hypervisor.partition import HypervisorOptions, Partition
+from host.hypervisor.vp import Journal
 from host.quiesce import QuietServices, Time
 from host.vmbus.options import HostOptions
 from host.vmbus.server import OfferHandle, VmbusServer

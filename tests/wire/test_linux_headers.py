@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from header_layout import COMMITTED, VARIABLE, find_headers, measure, names_declared
+from tests.wire.header_layout import COMMITTED, VARIABLE, find_headers, measure, names_declared
 
 KERNEL_OWN = {
     # Objects that exist in the guest's memory only, and what counts or bounds them.
