@@ -36,6 +36,6 @@ async def trace_hash(spec: VmSpec, schedule: Schedule | None = None) -> str:
 
 
 if __name__ == "__main__":
-    spec = VmSpec.from_json(json.dumps({"disks": [], **json.loads(sys.argv[1])}))
+    spec = VmSpec.from_json(json.dumps(json.loads(VmSpec().to_json()) | json.loads(sys.argv[1])))
     recorded = RecordedSchedule.of(unpack(Path(sys.argv[2]).read_bytes())) if len(sys.argv) > 2 else None
     print(asyncio.run(trace_hash(spec, recorded)))
