@@ -23,7 +23,9 @@ from protocol.wire.hypercall import (
 )
 from protocol.wire.synic import EVENT_FLAGS, FIRST_VALID_VECTOR
 
-_INPUT_SIZE = {Code.POST_MESSAGE: POST_MESSAGE.size, Code.SIGNAL_EVENT: 8, Code.SEND_IPI: 16}
+_POST_MESSAGE = int(Code.POST_MESSAGE)
+_SUCCESS = Status.SUCCESS
+"""Python 3.11 takes 0.1 us to find a member of an enumeration, which a doorbell would notice."""
 _control_word = lru_cache(maxsize=32)(ControlWord.decode)
 _signal_event_input = lru_cache(maxsize=256)(SignalEventInput.decode)
 
@@ -58,6 +60,11 @@ class Hypercalls:
         self._interrupt = interrupt
         self._options = options
         self._journal = journal
+        self._short: dict[int, tuple[int, Callable[[VpIndex, int, int], Status]]] = {
+            Code.SIGNAL_EVENT: (8, self._signal_event),
+            Code.SEND_IPI: (16, self._send_ipi),
+        }
+        """Calls whose input fits two registers: its size in memory if the call is made slowly, and what it does."""
 
     def call(self, vp: VpIndex, control: int, rdx: int, r8: int) -> tuple[Status, Callable[[], None]]:
         """Carry out a hypercall: its status, and what is to happen once the caller has it.
@@ -69,17 +76,16 @@ class Hypercalls:
             word = _control_word(control)
             if word.rep_count or word.rep_start or word.variable_header or word.nested:
                 return Status.INVALID_HYPERCALL_INPUT, _nothing
-            size = _INPUT_SIZE.get(word.code)  # type: ignore[call-overload]
-            if size is None or (word.fast and size > 16):
+            if word.code == _POST_MESSAGE and not word.fast:
+                return self._post_message(vp, self._input(rdx, POST_MESSAGE.size))
+            short = self._short.get(word.code)
+            if short is None:
                 return Status.INVALID_HYPERCALL_CODE, _nothing
-            if word.code == Code.POST_MESSAGE:
-                return self._post_message(vp, self._input(rdx, size))
+            size, carry_out = short
             if not word.fast:
                 words = memoryview(self._input(rdx, size)).cast("Q")
                 rdx, r8 = words[0], words[-1]
-            if word.code == Code.SIGNAL_EVENT:
-                return self._signal_event(vp, rdx), _nothing
-            return self._send_ipi(rdx, r8), _nothing
+            return carry_out(vp, rdx, r8), _nothing
         except BadHypercall as refused:
             return refused.status, _nothing
 
@@ -104,22 +110,24 @@ class Hypercalls:
             return status, _nothing
         return status, lambda: handler(vp, request.payload)
 
-    def _signal_event(self, vp: VpIndex, rdx: int) -> Status:
+    def _signal_event(self, vp: VpIndex, rdx: int, r8: int) -> Status:
         request = _signal_event_input(rdx)
         handler = self.events.get(request.connection_id)
-        status = Status.SUCCESS
         if handler is None:
             known = request.connection_id in self.messages
             status = Status.INVALID_PORT_ID if known else Status.INVALID_CONNECTION_ID
         elif request.flag:  # the VMBus's ports have one flag; KVM and QEMU do not tell the two refusals apart
+            handler = None
             status = Status.INVALID_PARAMETER if request.flag >= EVENT_FLAGS else Status.INVALID_PORT_ID
+        else:
+            status = _SUCCESS
         if self._journal:
             self._journal("doorbell", vp, int(status), request.connection_id)
-        if status == Status.SUCCESS and handler is not None:
+        if handler is not None:
             handler()
         return status
 
-    def _send_ipi(self, vector: int, mask: int) -> Status:
+    def _send_ipi(self, vp: VpIndex, vector: int, mask: int) -> Status:
         """HvCallSendSyntheticClusterIpi: vector in the low 32 bits, target VTL (here always 0) above, VP mask."""
         if not FIRST_VALID_VECTOR <= vector <= 255:
             return Status.INVALID_PARAMETER

@@ -61,6 +61,16 @@ class Partition:
         self._dirty: dict[VirtualProcessor, None] = {}
         self._withheld: dict[tuple[VpIndex, int], None] = {}
         self._awaited: list[tuple[dict[VpIndex, int], Callable[[], None]]] = []
+        self._acts: dict[int, Callable[..., None]] = {
+            ToHost.HELLO: self._hello,
+            ToHost.HYPERCALL: self._hypercall,
+            ToHost.CAST: self._cast,
+            ToHost.REGISTER: self._write_register,
+            ToHost.RESET: self._reset,
+            ToHost.TAKEN: self._taken,
+            ToHost.ACK: lambda processor: None,
+            ToHost.CRASH: lambda processor, text: self.on_crash(processor.index, text),
+        }
 
     # --- what the VMBus server asks -------------------------------------------------------------------------------
 
@@ -140,29 +150,7 @@ class Partition:
             for entry in reached:
                 self._awaited.remove(entry)
                 entry[1]()
-        if kind == ToHost.CAST:
-            _, then = self._hypercalls.call(vp, parts[3], parts[4], parts[5])
-            then()
-        elif kind == ToHost.HYPERCALL:
-            status, then = self._hypercalls.call(vp, parts[3], parts[4], parts[5])
-            processor.send(ToPort.ANSWER, status)
-            then()
-        elif kind == ToHost.TAKEN:
-            sint = parts[3]
-            if sint >= SINT_COUNT or not processor.untaken[sint]:
-                raise EnvelopeError(f"VP {vp} took a message of SINT {sint} that it never had")
-            processor.untaken[sint] = False
-            self._pump(processor, sint)
-        elif kind == ToHost.REGISTER:
-            self._write_register(processor, parts[3], parts[4])
-        elif kind == ToHost.HELLO:
-            processor.present = True
-            self._dirty[processor] = None
-            self.on_hello(vp)
-        elif kind == ToHost.CRASH:
-            self.on_crash(vp, parts[3])
-        elif kind == ToHost.RESET:
-            self._reset(processor)
+        self._acts[kind](processor, *parts[3:])
 
     def flush(self) -> None:
         """The end of the host's turn: send what the windows allow; the rest goes when they open."""
@@ -193,6 +181,26 @@ class Partition:
                 self._journal("message", processor.index, sint, head.message[16 : 16 + head.message[4]])
             processor.send(ToPort.MESSAGE, sint, head.message)
         self._withheld.pop(key, None)
+
+    def _hello(self, processor: VirtualProcessor) -> None:
+        processor.present = True
+        self._dirty[processor] = None
+        self.on_hello(processor.index)
+
+    def _hypercall(self, processor: VirtualProcessor, control: int, rdx: int, r8: int) -> None:
+        status, then = self._hypercalls.call(processor.index, control, rdx, r8)
+        processor.send(ToPort.ANSWER, status)
+        then()
+
+    def _cast(self, processor: VirtualProcessor, control: int, rdx: int, r8: int) -> None:
+        _, then = self._hypercalls.call(processor.index, control, rdx, r8)
+        then()
+
+    def _taken(self, processor: VirtualProcessor, sint: int) -> None:
+        if sint >= SINT_COUNT or not processor.untaken[sint]:
+            raise EnvelopeError(f"VP {processor.index} took a message of SINT {sint} that it never had")
+        processor.untaken[sint] = False
+        self._pump(processor, sint)
 
     def _write_register(self, processor: VirtualProcessor, register: int, value: int) -> None:
         """Shadow a SynIC register. Signals still in the set travel with the answer, so none is lost to a late one."""

@@ -114,13 +114,13 @@ _TO_HOST: dict[int, tuple[type, ...]] = {
 
 def to_port(number: int, flags: int, signals: list[int], kind: int, *fields: Any) -> bytes:
     """An envelope from the host to a port."""
-    data: bytes = _pack((number, flags, signals, int(kind), *fields))
+    data: bytes = _pack((number, flags, signals, kind, *fields))
     return data
 
 
 def to_host(number: int, delivered: int, kind: int, *fields: Any) -> bytes:
     """An envelope from a port to the host."""
-    data: bytes = _pack((number, delivered, int(kind), *fields))
+    data: bytes = _pack((number, delivered, kind, *fields))
     return data
 
 
@@ -142,11 +142,11 @@ def _check_fields(data: bytes, kind: Any, fields: list[Any], table: dict[int, tu
     types = table.get(kind) if type(kind) is int else None
     if types is None:
         raise _malformed(data, "unknown kind of envelope")
-    if len(fields) != len(types):
-        raise _malformed(data, f"envelope of kind {kind} with {len(fields)} fields")
-    for value, expected in zip(fields, types, strict=True):
-        if type(value) is not expected or (type(value) is int and value < 0):
-            raise _malformed(data, f"envelope of kind {kind} with a bad field")
+    if tuple(map(type, fields)) != types:
+        raise _malformed(data, f"envelope of kind {kind} with other fields")
+    for value in fields:
+        if type(value) is int and value < 0:
+            raise _malformed(data, f"envelope of kind {kind} with a negative number")
 
 
 def read_to_port(data: bytes) -> list[Any]:

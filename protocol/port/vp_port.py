@@ -49,6 +49,11 @@ class VpPort(Synic):
         self._in_call = False
         self._answer: int | None = None
         self._on_success: Callable[[], None] = _nothing
+        self._acts: dict[int, Callable[..., None]] = {
+            ToPort.MESSAGE: self._message,
+            ToPort.ANSWER: self._answered,
+            ToPort.RESET: self._start_afresh,
+        }
 
     @property
     def sent(self) -> int:
@@ -124,13 +129,9 @@ class VpPort(Synic):
         self.counts.envelopes += 1
         if parts[2]:
             self._take_signals(parts[2])
-        kind = parts[3]
-        if kind == ToPort.MESSAGE:
-            self._message(parts[4], parts[5])
-        elif kind == ToPort.ANSWER:
-            self._answered(parts[4])
-        elif kind == ToPort.RESET:
-            self._start_afresh()
+        act = self._acts.get(parts[3])
+        if act is not None:
+            act(*parts[4:])
         if parts[1] & ACKNOWLEDGE:
             self.counts.acknowledgements += 1
             self._send(ToHost.ACK)
