@@ -16,6 +16,18 @@ class DiskSpec:
 
 
 @dataclass(slots=True)
+class LinuxSpec:
+    """What a real Linux guest is booted from: paths, and QEMU with what it needs in its environment."""
+
+    kernel: str
+    initramfs: str
+    command_line: str
+    rom: str
+    qemu: str
+    environment: dict[str, str]
+
+
+@dataclass(slots=True)
 class VmSpec:
     """A VM. ``time_scale`` divides the periods of devices (heartbeat, time samples), never protocol time-outs."""
 
@@ -28,6 +40,8 @@ class VmSpec:
     max_version: str = "5.3"
     time_scale: float = 1.0
     trace: str | None = None
+    linux: LinuxSpec | None = None
+    """A real kernel as the guest, instead of the vCPU workers."""
     host_options: dict[str, Any] = field(default_factory=dict)
     """Named behaviours and faults of the host, see ``host.machine``."""
 
@@ -38,4 +52,6 @@ class VmSpec:
     def from_json(cls, text: str) -> VmSpec:
         plain = json.loads(text)
         plain["disks"] = [DiskSpec(**disk) for disk in plain["disks"]]
+        if plain["linux"] is not None:
+            plain["linux"] = LinuxSpec(**plain["linux"])
         return cls(**plain)

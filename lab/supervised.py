@@ -30,6 +30,7 @@ class SupervisedVm:
         self.spec = spec
         self._context = zmq.asyncio.Context()
         self._clients: dict[str, ControlClient] = {}
+        self._connections: list[ControlClient] = []
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
@@ -50,7 +51,7 @@ class SupervisedVm:
             raise
         self.info = rundir.find(self.spec.name)
         for name in self.info.pids:
-            self._clients[name] = ControlClient(self._context, f"ipc://{self.info.directory}/{name}")
+            self._clients[name] = self.connect(name)
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -88,14 +89,20 @@ class SupervisedVm:
 
     async def stop(self) -> tuple[ExitCode, str]:
         """Close the life pipe, wait for the supervisor to clean up; how the VM ended."""
-        for client in self._clients.values():
+        for client in self._connections:
             client.close()
-        self._clients.clear()
+        self._connections.clear()
         assert self._process.stdin is not None
         self._process.stdin.close()
         result = await self.ended
         self._context.term()
         return result
+
+    def connect(self, name: str) -> ControlClient:
+        """A connection of its own to a process, for requests that take long."""
+        client = ControlClient(self._context, f"ipc://{self.info.directory}/{name}")
+        self._connections.append(client)
+        return client
 
     async def host(self, verb: str, **arguments: Any) -> Any:
         """Ask the host process."""

@@ -24,13 +24,15 @@ from typing import BinaryIO, NoReturn
 
 import msgpack
 
+from guest.linux.process.bridge import BridgeSpec, run_bridge
+from guest.linux.process.qemu import Program
 from guest.machine import LOCK_FAMILIES
 from guest.process.locks import InheritedLocks
 from guest.process.worker import WorkerSpec, run_worker
 from host.process.main import HostSpec, run_host
 from lab import rundir
 from lab.machine import machine_spec
-from lab.spec import VmSpec
+from lab.spec import LinuxSpec, VmSpec
 from protocol.errors import ExitCode, OperatorError
 from protocol.journal import merge, pack
 from protocol.shell.child import explain
@@ -137,23 +139,16 @@ class Supervisor:
         return journal.fileno()
 
     def start(self) -> None:
-        """Start the host, then the workers; each says when it is ready."""
+        """Start the host, then what runs the guest; each process says when it is ready."""
         spec = self.spec
         host = HostSpec(str(self.directory), self.epoch, machine_spec(spec))
         self._fork("host", lambda life, status, journal: run_host(host, self.ram, life, status, journal), False)
         self._await_ready(1)
-        for cpu in range(spec.vcpus):
-            worker = WorkerSpec(
-                cpu, spec.vcpus, str(self.directory), spec.policy, spec.max_version, self.epoch, spec.seed
-            )
-            self._fork(
-                f"cpu{cpu}",
-                lambda life, status, journal, worker=worker: run_worker(  # type: ignore[misc]
-                    worker, self.ram, self.kernel, self.locks, life, status, journal
-                ),
-                True,
-            )
-        self._await_ready(1 + spec.vcpus)
+        if spec.linux is None:
+            self._start_workers()
+        else:
+            self._start_bridge(spec.linux)
+        self._await_ready(len(self.children))
         rundir.VmInfo(
             name=spec.name,
             supervisor=os.getpid(),
@@ -165,6 +160,35 @@ class Supervisor:
             started=time.time(),
         ).write()
         tell("started")
+
+    def _start_workers(self) -> None:
+        """The emulated guest: a process for each vCPU."""
+        spec = self.spec
+        for cpu in range(spec.vcpus):
+            worker = WorkerSpec(
+                cpu, spec.vcpus, str(self.directory), spec.policy, spec.max_version, self.epoch, spec.seed
+            )
+            self._fork(
+                f"cpu{cpu}",
+                lambda life, status, journal, worker=worker: run_worker(  # type: ignore[misc]
+                    worker, self.ram, self.kernel, self.locks, life, status, journal
+                ),
+                True,
+            )
+
+    def _start_bridge(self, linux: LinuxSpec) -> None:
+        """The real guest: QEMU, and the bridge that runs its VP ports."""
+        bridge = BridgeSpec(
+            directory=str(self.directory),
+            epoch=self.epoch,
+            vcpus=self.spec.vcpus,
+            kernel=linux.kernel,
+            initramfs=linux.initramfs,
+            command_line=linux.command_line,
+            rom=linux.rom,
+            qemu=Program(linux.qemu, linux.environment),
+        )
+        self._fork("bridge", lambda life, status, journal: run_bridge(bridge, self.ram, life, status, journal), True)
 
     def _await_ready(self, count: int) -> None:
         """Wait until ``count`` children in all have said that they are ready."""

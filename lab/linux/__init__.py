@@ -1,0 +1,1 @@
+"""``./launch.sh linux``: a real Linux kernel as the guest of our host."""
