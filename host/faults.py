@@ -7,7 +7,12 @@ from collections.abc import Callable
 from host.hypervisor.vp import VirtualProcessor
 from host.machine import Machine
 from host.vsp.storage.faults import FlippedByte
+from protocol.ids import VpIndex
 from protocol.port.envelope import IPI, ToPort, read_to_port, to_port
+from protocol.wire.synic import MESSAGE_SINT
+
+RESCHEDULE = 0xFD
+"""A vector that every x86 guest handles, and that does no harm."""
 
 
 def suppress_signals(machine: Machine, relid: int) -> None:
@@ -37,14 +42,24 @@ def invent_flag(machine: Machine, relid: int, vp: int = 0) -> None:
     _rewrite(machine.partition.processors[vp], lambda signals: [*signals, 2 << 16 | relid], always=True)
 
 
-def lose_ipi(machine: Machine, vp: int) -> None:
-    """The next interrupt from one VP to ``vp`` is lost on the way."""
-    _rewrite(machine.partition.processors[vp], lambda signals: [signal for signal in signals if signal < IPI])
+def invent_ipi(machine: Machine, vp: int) -> None:
+    """The next envelope to ``vp`` carries an interrupt that no VP has sent."""
+    _rewrite(machine.partition.processors[vp], lambda signals: [*signals, IPI | RESCHEDULE], always=True)
+
+
+def stray_signal(machine: Machine, flag: int, vp: int = 0) -> None:
+    """The hypervisor signals a flag that no channel has raised."""
+    machine.partition.signal(VpIndex(vp), MESSAGE_SINT, flag)
 
 
 def forget_message(machine: Machine) -> None:
     """One message to VP 0 is not counted."""
     machine.partition.processors[0].counts.messages_sent -= 1
+
+
+def forget_answer(machine: Machine) -> None:
+    """An answer of the guest's heartbeat is not counted."""
+    machine.heartbeat.tally.answered -= 1
 
 
 def _rewrite(processor: VirtualProcessor, change: Callable[[list[int]], list[int]], always: bool = False) -> None:
@@ -71,7 +86,9 @@ FAULTS: dict[str, Callable[..., None]] = {
         flip_byte,
         lose_flag,
         invent_flag,
-        lose_ipi,
+        invent_ipi,
+        stray_signal,
         forget_message,
+        forget_answer,
     )
 }

@@ -93,12 +93,33 @@ def make_report(policy: str, host: dict[str, Any], ports: list[dict[str, Any]], 
     """Set up the equations at a consistent cut."""
     rows = [_row(relid, words, host, ports, guest, policy) for relid, words in guest.opened()]
     checks = [
+        *_signal_checks(host),
         *_port_checks(host, ports),
         *_interrupt_checks(policy, ports, guest),
+        *_dispatch_checks(policy, guest),
         *_channel_checks(policy, rows, host, guest),
         *_service_checks(host, guest),
     ]
     return Report(policy, host["version"], rows, checks, _totals(host, ports, guest), host["complaints"])
+
+
+def _signal_checks(host: dict[str, Any]) -> Iterator[Check]:
+    vps = host["vps"]
+    yield Check(
+        "signals raised",
+        "VMBus channels",
+        sum(channel["signals_raised"] + channel["signals_refused"] for channel in host["channels"].values()),
+        "hypervisor",
+        sum(vp["signals_raised"] for vp in vps),
+    )
+    for number, vp in enumerate(vps):
+        yield Check(
+            f"signals towards VP {number}",
+            "raised",
+            vp["signals_raised"],
+            "sent + coalesced + refused",
+            vp["signals_sent"] + vp["signals_coalesced"] + vp["signals_refused"],
+        )
 
 
 def _port_checks(host: dict[str, Any], ports: list[dict[str, Any]]) -> Iterator[Check]:
@@ -154,6 +175,23 @@ def _interrupt_checks(policy: str, ports: list[dict[str, Any]], guest: GuestView
         )
 
 
+def _dispatch_checks(policy: str, guest: GuestView) -> Iterator[Check]:
+    """From the scan through the IRQ core, if it is there, to the channels' handlers."""
+    for number, (vmbus, irq) in enumerate(zip(guest.vmbus.cpus, guest.irq.cpu_stat, strict=True)):
+        handled = vmbus.no_callback + vmbus.dispatched
+        pended = irq.pended_no_action + irq.pended_disabled
+        runs = irq.irqs_sum + irq.dropped_in_progress + pended - irq.replayed
+        yield Check(
+            f"flags found by CPU {number}",
+            "scan cleared",
+            vmbus.bits_cleared,
+            "bit 0 + unmapped + rescinded + reached a channel",
+            vmbus.bit_zero + vmbus.unmapped + vmbus.rescinded + (runs if policy == "rfc" else handled),
+        )
+        if policy == "rfc":
+            yield Check(f"handlers of CPU {number}", "IRQ core ran", irq.irqs_sum - irq.bad, "channels ran", handled)
+
+
 def _row(
     relid: Relid,
     words: ChannelWords,
@@ -181,7 +219,8 @@ def _channel_checks(policy: str, rows: list[ChannelRow], host: dict[str, Any], g
     for row in rows:
         at = f"relid {row.relid} ({row.name})"
         yield Check(f"signals of {at}", "host sent", row.sent, counted, row.counted + row.merged)
-        yield Check(f"callbacks of {at}", "counted", row.counted, "dispatched", row.dispatched)
+        if policy == "rfc":
+            yield Check(f"callbacks of {at}", "row", row.counted, "sysfs interrupts", row.dispatched)
         doorbells = by_relid[row.relid]["doorbells"] if row.relid in by_relid else None
         yield Check(f"doorbells of {at}", "guest rang", row.doorbells, "host heard", doorbells)
         target = by_relid[row.relid]["target_vp"] if row.relid in by_relid else None
@@ -195,7 +234,8 @@ def _service_checks(host: dict[str, Any], guest: GuestView) -> Iterator[Check]:
                 util = guest.driver_words(words, UtilWords)
                 assert isinstance(util, UtilWords)
                 yield Check(f"{name} requests", "host sent", tally["sent"], "guest answered", util.answered)
-                yield Check(f"{name} answers", "guest answered", util.answered, "host received", tally["answered"])
+                received = tally["answered"] + tally["late"]
+                yield Check(f"{name} answers", "guest answered", util.answered, "host received", received)
 
 
 def _totals(host: dict[str, Any], ports: list[dict[str, Any]], guest: GuestView) -> dict[str, int]:

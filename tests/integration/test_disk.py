@@ -1,0 +1,161 @@
+"""What the guest reads is what is in the image, byte for byte, and it came through the rings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from lab.failure import VmFailure
+from lab.spec import DiskSpec, VmSpec
+from lab.vm import VM
+from lab.workload import PatternRange, read_disk, write_pattern
+from protocol.errors import ExitCode
+from tests.integration.conftest import Lab
+from tests.integration.machine import inject, make_image, nothing_left, open_files, reading, started
+
+STORVSC = 14
+LONG = 64 << 20
+"""An image that takes long enough to read for a test to act meanwhile."""
+
+
+def silent(what: str, done: int, of: int) -> None:
+    """Nobody watches the progress."""
+
+
+@asynccontextmanager
+async def vm_with(name: str, image: Path, writable: bool = False) -> AsyncIterator[VM]:
+    spec = VmSpec(name, vcpus=2, disks=[DiskSpec(str(image), writable)], seed=7)
+    async with VM(spec) as vm:
+        await vm.settled()
+        yield vm
+    nothing_left(name)
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "disk.img"
+    make_image(path, 2 << 20)
+    return path
+
+
+def test_run_prints_the_digest_that_sha256sum_has(lab: Lab, tmp_path: Path) -> None:
+    content = make_image(tmp_path / "disk.img", (3 << 20) + 512)
+    done = lab("run", "--vcpus", "2", "--disk", tmp_path / "disk.img", "--duration", "0.1").finished()
+    assert (done.code, done.err) == (0, "")
+    assert f"guest read {hashlib.sha256(content).hexdigest()}" in done.out
+
+
+async def test_only_the_host_has_the_image_open(image: Path) -> None:
+    async with vm_with("fds", image) as vm:
+        having = {name for name, pid in vm.info.pids.items() if str(image) in open_files(pid)}
+        assert having == {"host"}
+        assert len(vm.info.pids) == 3
+        assert str(image) not in open_files(vm.info.supervisor)
+        assert await read_disk(vm, silent) == hashlib.sha256(image.read_bytes()).hexdigest()
+
+
+async def test_a_byte_flipped_in_the_hosts_answer_changes_the_digest(image: Path) -> None:
+    async with vm_with("flip", image) as vm:
+        await vm.inject("host", "flip_byte", offset=1_234_567)
+        flipped = bytearray(image.read_bytes())
+        flipped[1_234_567] ^= 0xFF
+        assert await read_disk(vm, silent) == hashlib.sha256(flipped).hexdigest()
+
+
+def test_a_run_in_which_a_byte_was_flipped_fails(lab: Lab, tmp_path: Path) -> None:
+    content = make_image(tmp_path / "disk.img", LONG)
+    report = tmp_path / "report.json"
+    command = lab(
+        *("run", "--vcpus", "2", "--disk", tmp_path / "disk.img", "--duration", "0.1", "--name", "flipped"),
+        *("--json", report),
+    )
+    vm = started("flipped")
+    reading(vm)
+    inject(vm, "host", "flip_byte", offset=LONG - 1)
+    done = command.finished()
+    assert done.code == ExitCode.CHECK_FAILED
+    assert "FAILED    SHA-256 of the disk" in done.out
+    red = [check["name"] for check in json.loads(report.read_text())["checks"] if not check["holds"]]
+    assert red == ["SHA-256 of the disk"]
+    assert json.loads(report.read_text())["sha256"] != hashlib.sha256(content).hexdigest()
+
+
+async def test_without_signals_the_read_never_ends_and_the_watchdog_names_the_channel(image: Path) -> None:
+    async with vm_with("deaf", image) as vm:
+        await vm.inject("host", "suppress_signals", relid=STORVSC)
+        with pytest.raises(VmFailure, match=r"channel 14 \(pri@storvsc0\) is stranded: \d+ bytes wait") as failure:
+            await read_disk(vm, silent)
+        assert failure.value.code == ExitCode.STRANDED
+
+
+def test_a_run_that_loses_its_interrupts_says_so_in_one_line(lab: Lab, tmp_path: Path) -> None:
+    make_image(tmp_path / "disk.img", LONG)
+    command = lab("run", "--vcpus", "2", "--disk", tmp_path / "disk.img", "--name", "stranded")
+    vm = started("stranded")
+    reading(vm)
+    inject(vm, "host", "suppress_signals", relid=STORVSC)
+    line = command.finished().complained(ExitCode.STRANDED)
+    assert line.startswith("channel 14 (pri@storvsc0) is stranded")
+    nothing_left("stranded")
+
+
+async def test_what_the_guest_writes_is_in_the_file_and_nothing_else_is(image: Path) -> None:
+    before = image.read_bytes()
+    place = PatternRange.of(len(before))
+    async with vm_with("rw", image, writable=True) as vm:
+        await write_pattern(vm, place, silent)
+    after = image.read_bytes()
+    end = place.offset + place.length
+    assert (after[: place.offset], after[end:]) == (before[: place.offset], before[end:])
+    changed = sum(a != b for a, b in zip(before[place.offset : end], after[place.offset : end], strict=True))
+    assert changed > place.length * 0.99  # random bytes over random bytes
+
+
+def test_rw_reads_the_whole_disk_and_then_writes_its_end(lab: Lab, image: Path) -> None:
+    before = image.read_bytes()
+    done = lab("run", "--vcpus", "2", "--disk", f"{image},rw", "--duration", "0.1").finished()
+    assert (done.code, done.err) == (0, "")
+    assert f"guest read {hashlib.sha256(before).hexdigest()}" in done.out
+    assert "verified  pattern in the image" in done.out
+    assert "verified  image outside the pattern" in done.out
+    assert image.read_bytes() != before
+
+
+async def test_an_image_is_not_written_unless_rw_is_said(image: Path) -> None:
+    before, stat = image.read_bytes(), image.stat()
+    async with vm_with("ro", image) as vm:
+        assert await read_disk(vm, silent) == hashlib.sha256(before).hexdigest()
+        with pytest.raises(VmFailure, match="DATA_PROTECT") as failure:
+            await write_pattern(vm, PatternRange.of(len(before)), silent)
+        assert failure.value.code == ExitCode.DEVICE
+    assert image.read_bytes() == before
+    assert image.stat().st_mtime_ns == stat.st_mtime_ns
+
+
+def test_an_image_that_shrinks_during_the_read_is_a_failing_device(lab: Lab, tmp_path: Path) -> None:
+    make_image(tmp_path / "disk.img", LONG)
+    command = lab("run", "--vcpus", "2", "--disk", tmp_path / "disk.img", "--name", "shrinks")
+    reading(started("shrinks"))
+    with (tmp_path / "disk.img").open("r+b") as file:
+        file.truncate(LONG // 2)
+    line = command.finished().complained(ExitCode.DEVICE)
+    assert "reading sda" in line
+    nothing_left("shrinks")
+
+
+def test_an_image_of_broken_size_is_refused(lab: Lab, tmp_path: Path) -> None:
+    make_image(tmp_path / "disk.img", 1000)
+    line = lab("run", "--disk", tmp_path / "disk.img", "--name", "odd").finished().complained(ExitCode.OPERATOR)
+    assert "has 1000 bytes: it must be a multiple of 512" in line
+    nothing_left("odd")
+
+
+def test_an_image_that_does_not_exist_is_refused(lab: Lab, tmp_path: Path) -> None:
+    line = lab("run", "--disk", tmp_path / "none.img", "--name", "none").finished().complained(ExitCode.OPERATOR)
+    assert f"there is no disk image at {tmp_path / 'none.img'}" in line
+    nothing_left("none")
