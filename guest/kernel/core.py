@@ -109,7 +109,7 @@ class Core:
         assert not self._irqs_off, "interrupts are off outside of any work"
         for _ in range(budget):
             self.poll()
-            ran = self._run_softirqs()
+            ran = self._run_softirqs() if self.softirqs else False
             if self.sched.ready:
                 self.sched.run_one()
             elif not (ran or self.port.pending):

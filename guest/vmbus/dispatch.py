@@ -26,6 +26,7 @@ def vmbus_chan_handler(channel: VmbusChannel, counts: VmbusCpuWords) -> Callable
     sched_lock = channel.bus.core.locks.raw("sched_lock", channel.relid)
     schedule = channel.callback_event.schedule
     point = channel.bus.core.point
+    isr, batched = int(CallbackMode.ISR), int(CallbackMode.BATCHED)
 
     def handler() -> None:
         if point:
@@ -38,10 +39,10 @@ def vmbus_chan_handler(channel: VmbusChannel, counts: VmbusCpuWords) -> Callable
             memory[interrupts] += 1
             memory[dispatched] += 1
             how = memory[mode]
-            if how == CallbackMode.ISR:
+            if how == isr:
                 run_callback(channel)
                 return
-            if how == CallbackMode.BATCHED:
+            if how == batched:
                 channel.inbound.mask()
             schedule()
         finally:
