@@ -100,7 +100,8 @@ def bench(rounds: int, json_path: str | None) -> int:
         figures += dispatch_figures(rounds, FLAGS, progress)
         figures += ring_figures(rounds, -(-RING_PACKETS // rounds // len(RING_GATES)), progress)
     out = rich.console.Console(highlight=False)
-    out.print(table(figures), width=max(out.width, TABLE_WIDTH), crop=False, no_wrap=True)
+    out.width = max(out.width, TABLE_WIDTH)
+    out.print(table(figures))
     out.print(f"{rounds} rounds in turns on {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
     if json_path is not None:
         Path(json_path).write_text(json.dumps(document(rounds, figures), indent=1) + "\n")

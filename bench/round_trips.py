@@ -13,7 +13,7 @@ from bench.rounds import Progress, fastest
 from guest.vmbus.policy import Policy
 
 WARM_UP = 300
-SLICES = 20
+SLICES = 40
 LEAD_IN = 5
 """Round trips in front of each slice, for what has got cold while the others ran."""
 
