@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from guest.linux import layout
+from protocol.ids import PAGE_SIZE
 
 TIME_REF_COUNT, SYNIC, HYPERCALL_MSRS, VP_INDEX = 1 << 1, 1 << 2, 1 << 5, 1 << 6
 REFERENCE_TSC, FREQUENCY_MSRS, TSC_INVARIANT = 1 << 9, 1 << 11, 1 << 15
@@ -44,5 +44,5 @@ def leaves(vcpus: int) -> dict[int, tuple[int, int, int, int]]:
 def table(vcpus: int) -> bytes:
     """The page in which the shim looks them up; ends with zeros."""
     page = b"".join(struct.pack("<5I", leaf, *registers) for leaf, registers in leaves(vcpus).items())
-    assert len(page) + 20 <= layout.WAKEUP_MAILBOX - layout.CPUID_TABLE
+    assert len(page) + 20 <= PAGE_SIZE
     return page

@@ -25,7 +25,9 @@ PAGE_TABLES: Final = 0x10_0000
 MSR_PERMISSIONS: Final = 0x10_2000
 """Two pages of zeros: MSRs of the three ranges that AMD's map covers are the guest's; all others are intercepted."""
 CPUID_TABLE: Final = 0x10_4000
-WAKEUP_MAILBOX: Final = 0x10_5000
+WAKEUP_WINDOW: Final = 256 << 30
+"""The low GiB is seen here again once Linux has touched it, see the shim's ``first_wakeup``."""
+WAKEUP_MAILBOX: Final = WAKEUP_WINDOW + 0x10_5000
 BOOT_GDT: Final = 0x10_6000
 BOOT_PARAMS: Final = 0x10_7000
 COMMAND_LINE: Final = 0x10_8000
@@ -69,6 +71,7 @@ def defines() -> dict[str, int]:
         "PARK": PARK,
         "PAGE_TABLES": PAGE_TABLES,
         "CPUID_TABLE": CPUID_TABLE,
+        "WAKEUP_WINDOW": WAKEUP_WINDOW,
         "WAKEUP_MAILBOX": WAKEUP_MAILBOX,
         "VPS": VPS,
         "VP_STRIDE": VP_STRIDE,

@@ -68,9 +68,11 @@ RSI: Final = layout.MAILBOX + 64 + 3 * 8
 
 
 def page_tables() -> bytes:
-    """Two pages that map 512 GiB to themselves."""
+    """Two pages that map 512 GiB to themselves, but for the one that tells of the first wake-up."""
+    entries = [n * GIB | PRESENT_WRITABLE_USER | LARGE for n in range(512)]
+    entries[layout.WAKEUP_WINDOW // GIB] = 0
     top = struct.pack("<Q", layout.PAGE_TABLES + PAGE_SIZE | PRESENT_WRITABLE_USER).ljust(PAGE_SIZE, b"\0")
-    return top + struct.pack("<512Q", *(n * GIB | PRESENT_WRITABLE_USER | LARGE for n in range(512)))
+    return top + struct.pack("<512Q", *entries)
 
 
 def boot_gdt() -> bytes:

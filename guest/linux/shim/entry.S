@@ -151,7 +151,7 @@ park:
     movl $1, %eax
     cpuid
     shrl $24, %ebx
-    movl $WAKEUP_MAILBOX, %edi
+    movabsq $WAKEUP_MAILBOX, %rdi
 1:  pause
     movzwl COMMAND(%rdi), %eax
     testl %eax, %eax

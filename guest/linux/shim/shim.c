@@ -18,7 +18,9 @@
 #define CR4_OSXSAVE      (1u << 18)
 #define CR4_PKE          (1u << 22)
 
-enum exit { EXIT_CPUID = 0x72, EXIT_MSR = 0x7C, EXIT_SHUTDOWN = 0x7F, EXIT_VMMCALL = 0x81 };
+#define LOW_GIB          0x87 /* page-table entry: present, writable, user, large, address 0 */
+
+enum exit { EXIT_CPUID = 0x72, EXIT_MSR = 0x7C, EXIT_SHUTDOWN = 0x7F, EXIT_VMMCALL = 0x81, EXIT_NESTED_FAULT = 0x400 };
 
 /* What the shim looks at in a virtual machine control block; the bridge has filled in the rest. */
 struct vmcb {
@@ -134,9 +136,15 @@ static void set_up_power_management(void)
     pci_write(LPC | 0x44, 0x80);
 }
 
-/* Start-up interrupt to all other processors: they wait for one since the machine was switched on. */
-static void start_others(void)
+/*
+ * Linux has touched the wake-up mailbox for the first time: it wants its other processors. Until now they were off, for
+ * a processor that waits in the mailbox's loop costs as much as one that works. The mailbox lies in a window of
+ * guest-physical memory whose page-table entry has been missing; from now on the window shows the low GiB. Then a
+ * start-up interrupt to all others: they wait for one since the machine was switched on.
+ */
+static void first_wakeup(void)
 {
+    ((volatile uint64_t *)(uintptr_t)(PAGE_TABLES + 4096))[WAKEUP_WINDOW >> 30] = LOW_GIB;
     *mmio(LOCAL_APIC, 0x300) = 0xC4600 | 0xFF000 >> 12;
 }
 
@@ -224,6 +232,10 @@ static void intercepted(uint32_t vp, struct vmcb *vmcb, struct mailbox *mailbox)
 {
     struct registers *guest = &mailbox->registers;
 
+    if (vmcb->exit_code == EXIT_NESTED_FAULT && vmcb->exit_info2 >> 30 == WAKEUP_WINDOW >> 30) {
+        first_wakeup();
+        return;
+    }
     vmcb->interrupt_shadow = 0; /* the instruction that was intercepted is the one it covered */
     switch (vmcb->exit_code) {
     case EXIT_CPUID:
@@ -256,7 +268,6 @@ void shim(unsigned char *block, uint32_t vp)
     if (vp == 0) {
         set_up_power_management();
         set_up_ivshmem();
-        start_others();
         ask(vp, mailbox, STARTED, 0, 0, 0);
     }
     for (;;) {
