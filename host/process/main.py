@@ -23,7 +23,7 @@ from protocol.shell.child import Child
 from protocol.shell.control import ControlServer
 from protocol.shell.fence import full_fence
 from protocol.shell.memory import GuestRam
-from protocol.shell.pump import Pump
+from protocol.shell.pump import Pump, take
 
 _MORE = int(zmq.SNDMORE | zmq.NOBLOCK)
 
@@ -51,14 +51,17 @@ class Bus:
         self._connections = 0
         self.deliver: Callable[[VpIndex, bytes], None] = lambda vp, data: None
 
-    def accepted(self) -> None:
+    def accepted(self) -> bool:
         """Somebody has connected. ZeroMQ ignores whom it does not understand or whose name is taken; a VM must not."""
-        self.monitor.recv_multipart(zmq.NOBLOCK)
+        if take(self.monitor) is None:
+            return False
+        self.monitor.recv(zmq.NOBLOCK)  # the address; the event, which is always the same, was in front of it
         self._connections += 1
         if self._connections > len(self._names):
             raise EnvelopeError(
                 f"a stranger is on the socket: connection {self._connections} of {len(self._names)} VPs"
             )
+        return True
 
     def transmit(self, vp: VpIndex, data: bytes) -> None:
         """Send to a port; a full queue means that the window has failed to bound it, which is a bug."""
@@ -66,11 +69,18 @@ class Bus:
             self.socket.send(self._names[vp], _MORE)
         except zmq.Again:
             raise RuntimeError(f"the queue to VP {vp} is full, which the protocol forbids") from None
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            return  # the port's process has died: the supervisor says so, and ends the VM
         self.socket.send(data, zmq.NOBLOCK)
 
-    def receive(self) -> None:
-        recv = self.socket.recv
-        name, data = recv(zmq.NOBLOCK), recv(zmq.NOBLOCK)
+    def receive(self) -> bool:
+        """Take one envelope; False if there is none."""
+        name = take(self.socket)
+        if name is None:
+            return False
+        data = self.socket.recv(zmq.NOBLOCK)
         vp = self._vps.get(name)
         if vp is None or self.socket.getsockopt(zmq.RCVMORE):
             raise EnvelopeError(f"a stranger is on the socket: peer {name[:16]!r} sent {data[:16]!r}")
@@ -78,6 +88,7 @@ class Bus:
             self.deliver(vp, data)
         except EnvelopeError as error:
             raise EnvelopeError(f"VP {vp}: {error}") from None
+        return True
 
 
 class HostProcess:

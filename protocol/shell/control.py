@@ -41,26 +41,33 @@ class ControlServer:
         self._socket.bind(address)
         self._pump = Pump(loop, self._socket, self._receive, lambda: False)
 
-    def _receive(self) -> None:
-        parts = self._socket.recv_multipart(zmq.NOBLOCK)
+    def _receive(self) -> bool:
         try:
-            number, verb, arguments = msgpack.unpackb(parts[-1])
+            client, *_, body = self._socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        self._handle(client, body)
+        return True
+
+    def _handle(self, client: bytes, body: bytes) -> None:
+        try:
+            number, verb, arguments = msgpack.unpackb(body)
             handler = self._verbs[verb]
             signature(handler).bind(**arguments)
         except Exception as error:
-            self._reply(parts[0], 0, False, [int(ExitCode.OPERATOR), f"not a request: {error!r}"])
+            self._reply(client, 0, False, [int(ExitCode.OPERATOR), f"not a request: {error!r}"])
             return
         try:
             value = handler(**arguments)
         except Exception as error:
-            self._refuse(parts[0], number, error)
+            self._refuse(client, number, error)
         else:
             if isinstance(value, Awaitable):
-                task = self._loop.create_task(self._await(parts[0], number, value))
+                task = self._loop.create_task(self._await(client, number, value))
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)
             else:
-                self._reply(parts[0], number, True, value)
+                self._reply(client, number, True, value)
         self._after()
 
     async def _await(self, client: bytes, number: int, value: Awaitable[Any]) -> None:

@@ -9,6 +9,7 @@ import zmq
 
 from protocol.ids import VpIndex
 from protocol.shell.child import Child
+from protocol.shell.pump import take
 
 CALL_LOOK_MS = 200
 """How often a blocking call looks whether the supervisor is still there."""
@@ -44,6 +45,10 @@ class PortSocket:
         self.deliver(data)
         self.after_wait()
 
-    def receive(self) -> None:
-        """Take one envelope that is known to be there."""
-        self.deliver(self.socket.recv(zmq.NOBLOCK))
+    def receive(self) -> bool:
+        """Take one envelope; False if there is none."""
+        data = take(self.socket)
+        if data is None:
+            return False
+        self.deliver(data)
+        return True

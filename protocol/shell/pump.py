@@ -17,6 +17,14 @@ BATCH = 64
 _POLLIN = int(zmq.POLLIN)  # a plain number, for arithmetic on an enumeration costs as much as a system call
 
 
+def take(socket: zmq.Socket[bytes]) -> bytes | None:
+    """The next part of a message, None if there is none."""
+    try:
+        return socket.recv(zmq.NOBLOCK)
+    except zmq.Again:
+        return None
+
+
 def readable(socket: zmq.Socket[bytes]) -> bool:
     """There is a message to take now."""
     events: int = socket.getsockopt(zmq.EVENTS)  # type: ignore[assignment]
@@ -24,17 +32,18 @@ def readable(socket: zmq.Socket[bytes]) -> bool:
 
 
 class Pump:
-    """Calls ``receive`` for each message and ``work`` after each batch, until neither has anything left.
+    """Calls ``receive`` as long as it takes messages, and ``work`` after each batch, until neither has anything left.
 
-    In a turn of the loop the first message is worked on at once, and what has come behind it is taken together.
-    ``work`` returns True if it stopped with work left over; it is called again on the next turn.
+    ``receive`` takes one message; False: there was none. In a turn of the loop the first message is worked on at once,
+    and what has come behind it is taken together. ``work`` returns True if it stopped with work left over; it is called
+    again on the next turn.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         socket: zmq.Socket[bytes],
-        receive: Callable[[], None],
+        receive: Callable[[], bool],
         work: Callable[[], bool],
     ) -> None:
         self._loop = loop
@@ -53,14 +62,11 @@ class Pump:
 
     def _turn(self) -> None:
         self._scheduled = False
-        socket = self._socket
-        if readable(socket):
-            self._receive()
+        self._receive()
         left = self._work()
-        if readable(socket):
+        if readable(self._socket):
             for _ in range(BATCH):
-                self._receive()
-                if not readable(socket):
+                if not self._receive():
                     break
             self._work()
             left = True
