@@ -93,7 +93,7 @@ class Path:
 
 
 def _run(path: Path, ring: RingMemory, packets: int, size: int) -> Run:
-    """Both sides are forked anew, so neither inherits the other's sockets."""
+    """Both sides are forked anew, so neither inherits the other's sockets. The clock starts when both are connected."""
     ring.init()
     fork = get_context("fork")
     result, report = fork.Pipe(duplex=False)
@@ -162,7 +162,8 @@ def _send_ring(bell: Socket, ring: RingMemory, packets: int, size: int) -> int:
     put, commit, in_band = writer.put, writer.commit, int(PacketType.IN_BAND)
     payloads = _payloads(size)
     doorbells = 0
-    _wait(bell)
+    bell.recv()
+    bell.send(b"")
     for first in range(0, packets, BATCH):
         for id, payload in enumerate(payloads[: packets - first], first):
             while not put(in_band, payload, id):
@@ -184,6 +185,7 @@ def _receive_ring(bell: Socket, ring: RingMemory, packets: int, size: int) -> Ru
     batch: list[Any] = []
     doorbells = 0
     bell.send(b"")
+    bell.recv()
     start = time.perf_counter()
     try:
         while inspector.arrived < packets:
@@ -213,10 +215,11 @@ def _wait(bell: Socket) -> bool:
 
 def _send_messages(router: Socket, ring: RingMemory, packets: int, size: int) -> int:
     router.router_mandatory = 1
-    peer = router.recv()
-    router.recv()
+    peer, _ = router.recv(), router.recv()
     send, pack = router.send, msgpack.packb
     payloads = _payloads(size)
+    send(peer, zmq.SNDMORE)
+    send(b"")
     for first in range(0, packets, BATCH):
         for id, payload in enumerate(payloads[: packets - first], first):
             send(peer, zmq.SNDMORE)
@@ -228,6 +231,7 @@ def _receive_messages(dealer: Socket, ring: RingMemory, packets: int, size: int)
     inspector = Inspector(packets, _payloads(size))
     recv, unpack = dealer.recv, msgpack.unpackb
     dealer.send(b"")
+    dealer.recv()
     start = time.perf_counter()
     with suppress(zmq.Again):
         for first in range(0, packets, BATCH):
