@@ -154,6 +154,53 @@ def sim_command(**options: Any) -> None:
     sys.exit(asyncio.run(body()))
 
 
+@cli.command("linux")
+@click.option("--vcpus", type=click.IntRange(1, 4), default=2, show_default=True, help="Virtual processors.")
+@click.option("--disk", callback=_disk, metavar="FILE[,rw]", help="Raw image, /dev/sda in the guest; read-only or not.")
+@click.option(
+    "--vmbus-version",
+    type=click.Choice(["4.0", "4.1", "5.0", "5.1", "5.2", "5.3"]),
+    default="5.3",
+    show_default=True,
+    help="Newest VMBus protocol that the host agrees to.",
+)
+@click.option("--script", type=click.Path(exists=True, dir_okay=False), metavar="FILE", help="Run it in the guest.")
+@click.option("--keep", is_flag=True, help="A shell on the guest's console before it is switched off.")
+@click.option("--trace", type=click.Path(dir_okay=False), metavar="FILE", help="Write the journal here.")
+@click.option("--json", "json_path", type=click.Path(dir_okay=False), metavar="FILE", help="Write the report.")
+@click.option("--name", default="linux", show_default=True, help="Name of the VM.")
+def linux_command(
+    vcpus: int,
+    disk: DiskSpec | None,
+    vmbus_version: str,
+    script: str | None,
+    keep: bool,
+    trace: str | None,
+    json_path: str | None,
+    name: str,
+) -> None:
+    """Boot an unmodified Linux kernel as the guest, and compare what it says with what the host says.
+
+    The kernel, busybox and QEMU are fetched as Debian packages at first use and not installed.
+    """
+    from lab.linux.parts import linux_spec
+    from lab.linux.run import IMAGE_BYTES, LinuxOptions, run_linux, say
+    from lab.linux.vm import MEMORY_MB
+    from protocol.wire.versions import Version
+
+    spec = VmSpec(
+        name=name,
+        vcpus=vcpus,
+        disks=[disk] if disk else [],
+        memory_mb=MEMORY_MB,
+        trace=os.path.abspath(trace) if trace else None,
+        linux=linux_spec(say),
+        host_options={"max_version": int(Version.of(vmbus_version))},
+    )
+    with disk_for(spec, IMAGE_BYTES) as spec_with_disk:
+        sys.exit(asyncio.run(run_linux(spec_with_disk, LinuxOptions(script, keep, json_path))))
+
+
 @cli.command("ps")
 def ps_command() -> None:
     """The VMs of this user that run now."""

@@ -173,6 +173,7 @@ class LinuxVp:
         return {
             "exits": {name: getattr(self.counts, name) for name in self.counts.__slots__},
             **{name: getattr(self.port.counts, name) for name in self.port.counts.__slots__},
+            "merged": dict(self.port.merged),
             "sent": self.port.sent,
             "received": self.port.received,
         }
