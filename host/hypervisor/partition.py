@@ -144,13 +144,18 @@ class Partition:
             processor.acknowledge(delivered)
             if processor.signals:
                 self._dirty[processor] = None
-            for waiting_vp, sint in list(self._withheld):
-                self._pump(self.processors[waiting_vp], sint)
-            reached = [entry for entry in self._awaited if self._reached(entry[0])]
-            for entry in reached:
-                self._awaited.remove(entry)
-                entry[1]()
+            if self._withheld or self._awaited:
+                self._look_at_waits()
         self._acts[kind](processor, *parts[3:])
+
+    def _look_at_waits(self) -> None:
+        """Signals have been delivered: perhaps somebody waited for them."""
+        for waiting_vp, sint in list(self._withheld):
+            self._pump(self.processors[waiting_vp], sint)
+        reached = [entry for entry in self._awaited if self._reached(entry[0])]
+        for entry in reached:
+            self._awaited.remove(entry)
+            entry[1]()
 
     def flush(self) -> None:
         """The end of the host's turn: send what the windows allow; the rest goes when they open."""

@@ -68,7 +68,8 @@ class Endpoint:
             return
         self._looking = True
         try:
-            self._publish()
+            if self._backlog or self._signal_due:
+                self._publish()
             self._drain()
         except RingCorrupt as error:
             self._abandon(error)
@@ -83,12 +84,14 @@ class Endpoint:
         """
         if not self._open:
             return
-        stopped = self.congested
+        backlog = self._backlog
+        stopped = bool(backlog)
         try:
-            self._stage(_Outgoing(type, payload, transaction_id, flags))
+            if stopped or not self._outgoing.put(type, payload, transaction_id, flags):
+                backlog.append(_Outgoing(type, payload, transaction_id, flags))
             if not self._looking:
                 self._publish()
-                if stopped and not self.congested:
+                if stopped and not backlog:
                     self.look()
         except RingCorrupt as error:
             self._abandon(error)
@@ -125,10 +128,6 @@ class Endpoint:
             self._handler(packet)
         except PeerError as error:
             self._complain(error)
-
-    def _stage(self, packet: _Outgoing) -> None:
-        if self._backlog or not self._outgoing.put(*packet):
-            self._backlog.append(packet)
 
     def _publish(self) -> None:
         """Publish what is staged, then as much of the backlog as there is room for, and signal if anything asks for it.

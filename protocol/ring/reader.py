@@ -61,7 +61,7 @@ class RingReader:
         if self._point:
             self._point("ring.read.unmasked")
         self._fence()
-        return self.available() > 0
+        return self._ring.write_index() != self._ring.read_index()
 
     def available(self) -> int:
         """Bytes, as ``ring_bytes`` counts them, that are published and not yet drained."""
