@@ -42,17 +42,23 @@ class SupervisedVm:
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
-        self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._started = asyncio.Event()
         self.ended: asyncio.Task[tuple[ExitCode, str]] = asyncio.create_task(self._listen())
         try:
-            await self.guard(self._started)
+            await self.guard(self._started.wait())
+            self._attach()
         except BaseException:
-            await self.stop()
+            code, line = await self.stop()
+            if code:
+                raise VmFailure(code, line) from None
             raise
+        return self
+
+    def _attach(self) -> None:
+        """The VM has started: find the way to its processes. Raises ``OperatorError`` if it has ended already."""
         self.info = rundir.find(self.spec.name)
         for name in self.info.pids:
             self._clients[name] = self.connect(name)
-        return self
 
     async def __aexit__(self, *exception: object) -> None:
         code, line = await self.stop()
@@ -66,7 +72,7 @@ class SupervisedVm:
         async for line in self._process.stdout:
             event = json.loads(line)
             if event["event"] == "started":
-                self._started.set_result(None)
+                self._started.set()
             elif event["event"] == "ended":
                 last = ExitCode(event["code"]), event["line"]
         await self._process.wait()

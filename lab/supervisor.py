@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
@@ -101,7 +102,7 @@ class Supervisor:
     def _fork(self, name: str, run: Callable[[int, int, int | None], int], kill_with_us: bool) -> None:
         """Start a child that runs ``run(life, status, journal)``."""
         status_read, status_write = os.pipe()
-        journal, supervisor = self._journal(), os.getpid()
+        journal = self._journal()
         sys.stdout.flush()
         pid = os.fork()
         if pid:
@@ -121,12 +122,10 @@ class Supervisor:
                 os.close(other.status)
             _redirect_standard_streams()
             code = run(self._life_read, status_write, journal)
-            if os.getppid() != supervisor:
-                rundir.remove(self.spec.name, supervisor)  # it was killed, and so may be whoever started it
         except BaseException as error:
-            exit_code, line = explain(error)
-            code = exit_code
-            os.write(status_write, msgpack.packb((name, "failed", int(exit_code), line)))
+            code, line = explain(error)
+            with suppress(BrokenPipeError):
+                os.write(status_write, msgpack.packb((name, "failed", int(code), line)))
         finally:
             os._exit(code)
 
@@ -141,8 +140,7 @@ class Supervisor:
     def start(self) -> None:
         """Start the host, then what runs the guest; each process says when it is ready."""
         spec = self.spec
-        host = HostSpec(str(self.directory), self.epoch, machine_spec(spec))
-        self._fork("host", lambda life, status, journal: run_host(host, self.ram, life, status, journal), False)
+        self._fork("host", partial(self._host, os.getpid()), False)
         self._await_ready(1)
         if spec.linux is None:
             self._start_workers()
@@ -160,6 +158,14 @@ class Supervisor:
             started=time.time(),
         ).write()
         tell("started")
+
+    def _host(self, supervisor: int, life: int, status: int, journal: int | None) -> int:
+        """The host takes the directory away with it: supervisor and command may both have been killed."""
+        spec = HostSpec(str(self.directory), self.epoch, machine_spec(self.spec))
+        try:
+            return run_host(spec, self.ram, life, status, journal)
+        finally:
+            rundir.remove(self.spec.name, supervisor)
 
     def _start_workers(self) -> None:
         """The emulated guest: a process for each vCPU."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, Self
+from typing import Any
 
 from lab.failure import VmFailure
 from lab.memories import Memories
@@ -23,13 +23,12 @@ CUT_ATTEMPTS = 200
 class VM(SupervisedVm):
     """The guest is one kernel on vCPU workers."""
 
-    async def __aenter__(self) -> Self:
-        await super().__aenter__()
+    def _attach(self) -> None:
+        super()._attach()
         memories = Memories(self.info)
         self.memory = memories.kernel
         self.guest = memories.guest()
         self.watchdog = Watchdog(self.guest, memories.ram)
-        return self
 
     async def cpu(self, cpu: int, verb: str, **arguments: Any) -> Any:
         """Ask a vCPU worker."""

@@ -175,23 +175,24 @@ def _read(path: str) -> str:
         return ""
 
 
-def leftovers(name: str) -> list[str]:
-    """Everything that is there of VM ``name``, none of which may outlive it: files, and the processes of this test.
+def leftovers() -> list[str]:
+    """Everything that is there of the VMs of this test, none of which may outlive them: processes, files.
 
-    They have inherited its runtime directory in their environment. Only they can hold the VM's memories.
+    Processes have inherited the test's runtime directory in their environment. Only they can hold a VM's memories.
     """
     mine = f"XDG_RUNTIME_DIR={os.environ['XDG_RUNTIME_DIR']}\0"
-    found = [f"process {pid}" for pid in _processes() if mine in _read(f"/proc/{pid}/environ")]
     runtime, temporary = Path(os.environ["XDG_RUNTIME_DIR"]), Path(os.environ["TMPDIR"])
-    found += [str(path) for path in runtime.glob(f"*/{name}")] + [str(path) for path in runtime.glob("*/.*")]
-    found += [str(path) for path in temporary.iterdir()]
-    found += [f"/dev/shm/{entry}" for entry in os.listdir("/dev/shm") if entry.startswith(SEMAPHORES)]
-    return found
+    return [
+        *(f"process {pid}" for pid in _processes() if mine in _read(f"/proc/{pid}/environ")),
+        *(str(path) for path in runtime.iterdir() if path != temporary),
+        *(str(path) for path in temporary.iterdir()),
+        *(f"/dev/shm/{entry}" for entry in os.listdir("/dev/shm") if entry.startswith(SEMAPHORES)),
+    ]
 
 
-def nothing_left(name: str) -> None:
-    """Wait until nothing of VM ``name`` is left: those that the supervisor no longer watches need a moment."""
+def nothing_left() -> None:
+    """Wait until nothing is left: those that no supervisor watches any more need a moment."""
     end = time.monotonic() + DEADLINE
-    while left := leftovers(name):
+    while left := leftovers():
         assert time.monotonic() < end, left
         time.sleep(0.01)

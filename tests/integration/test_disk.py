@@ -33,7 +33,7 @@ async def vm_with(name: str, image: Path, writable: bool = False) -> AsyncIterat
     async with VM(spec) as vm:
         await vm.settled()
         yield vm
-    nothing_left(name)
+    nothing_left()
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_a_run_that_loses_its_interrupts_says_so_in_one_line(lab: Lab, tmp_path:
     inject(vm, "host", "suppress_signals", relid=STORVSC)
     line = command.finished().complained(ExitCode.STRANDED)
     assert line.startswith("channel 14 (pri@storvsc0) is stranded")
-    nothing_left("stranded")
+    nothing_left()
 
 
 async def test_what_the_guest_writes_is_in_the_file_and_nothing_else_is(image: Path) -> None:
@@ -145,17 +145,17 @@ def test_an_image_that_shrinks_during_the_read_is_a_failing_device(lab: Lab, tmp
         file.truncate(LONG // 2)
     line = command.finished().complained(ExitCode.DEVICE)
     assert "reading sda" in line
-    nothing_left("shrinks")
+    nothing_left()
 
 
 def test_an_image_of_broken_size_is_refused(lab: Lab, tmp_path: Path) -> None:
     make_image(tmp_path / "disk.img", 1000)
     line = lab("run", "--disk", tmp_path / "disk.img", "--name", "odd").finished().complained(ExitCode.OPERATOR)
     assert "has 1000 bytes: it must be a multiple of 512" in line
-    nothing_left("odd")
+    nothing_left()
 
 
 def test_an_image_that_does_not_exist_is_refused(lab: Lab, tmp_path: Path) -> None:
     line = lab("run", "--disk", tmp_path / "none.img", "--name", "none").finished().complained(ExitCode.OPERATOR)
     assert f"there is no disk image at {tmp_path / 'none.img'}" in line
-    nothing_left("none")
+    nothing_left()

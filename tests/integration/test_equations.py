@@ -95,7 +95,7 @@ async def busy_vm(name: str, policy: str, tmp_path: Path) -> AsyncIterator[VM]:
         await read_disk(vm, lambda what, done, of: None)
         await heartbeats(vm, 2)
         yield vm
-    nothing_left(name)
+    nothing_left()
 
 
 async def heartbeats(vm: VM, count: int) -> None:
