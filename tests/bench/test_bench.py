@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from functools import partial
 from pathlib import Path
@@ -13,14 +14,26 @@ from bench import dispatch, main, round_trips
 from bench.figures import Figure, Verdict, ratios
 from bench.pairs import PairFailed, Pairs
 from bench.rounds import fastest
+from protocol.errors import ExitCode
 
 
 def quiet(what: str, done: int, total: int) -> None:
     """No progress."""
 
 
-def test_every_path_of_a_round_trip_is_measured_in_every_round() -> None:
-    trip = round_trips.measure(2, 40, quiet)
+@pytest.fixture
+def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As little of everything as there can be."""
+    monkeypatch.setattr(round_trips, "STARTS", 1)
+    monkeypatch.setattr(round_trips, "SLICES", 2)
+    monkeypatch.setattr(round_trips, "WARM_UP", 10)
+    monkeypatch.setattr(main, "TRIPS", 20)
+    monkeypatch.setattr(main, "FLAGS", 640)
+    monkeypatch.setattr(main, "RING_PACKETS", 3000)
+
+
+def test_every_path_of_a_round_trip_is_measured_in_every_round(in_a_hurry: None) -> None:
+    trip = round_trips.measure(2, 20, quiet)
     for path in (trip.raw, trip.signal, trip.legacy, trip.rfc, trip.tasklet):
         assert len(path) == 2
         assert all(us > 0 for us in path)
@@ -68,6 +81,19 @@ def test_a_figure_is_judged_by_the_median_of_its_rounds() -> None:
     assert Figure("f", [2.0], gate=2.5, goal=4.5, larger=True).verdict is Verdict.FAILED
     assert Figure("f", [2.0]).verdict is Verdict.NONE
     assert ratios([2.0, 3.0], [1.0, 2.0]) == [2.0, 1.5]
+
+
+def test_the_command_prints_every_figure_and_fails_if_a_gate_does(
+    in_a_hurry: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main.bench(1, str(tmp_path / "figures.json"))
+    figures = json.loads((tmp_path / "figures.json").read_text())["figures"]
+    printed = capsys.readouterr()
+    assert all(figure["name"] in printed.out for figure in figures)
+    failed = [figure["name"] for figure in figures if figure["verdict"] == "failed"]
+    assert code == (ExitCode.CHECK_FAILED if failed else ExitCode.SUCCESS)
+    assert all(name in printed.err for name in failed)
+    assert [figure["median"] for figure in figures if figure["name"].startswith(("torn", "lost"))] == [0, 0]
 
 
 def test_the_document_carries_every_round_of_every_figure() -> None:
