@@ -43,6 +43,7 @@ def cli() -> None:
 
     Without a command, `run`. Exit codes: 0 success, 1 a verification failed, 2 a mistake in the arguments, 3 a process
     of the VM died, 4 the supervisor died, 5 somebody broke the protocol, 6 an interrupt was lost, 7 a device failed,
+    70 a bug of the laboratory,
     130 Ctrl-C, 143 SIGTERM.
     """
 
@@ -54,6 +55,16 @@ def _disk(context: click.Context, parameter: click.Parameter, value: str | None)
     if comma and mode == "rw":
         return DiskSpec(os.path.abspath(path), writable=True)
     return DiskSpec(os.path.abspath(value))
+
+
+def _output(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """A file to be written at the end: that it cannot be is said before anything is started."""
+    if value is None:
+        return None
+    path = Path(value).absolute()
+    if path.is_dir() or not path.parent.is_dir():
+        raise click.BadParameter(f"{path} cannot be written: it is a directory, or in none")
+    return str(path)
 
 
 def vm_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,8 +89,8 @@ def vm_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--duration", type=click.FloatRange(0), default=10.0, show_default=True, help="Seconds; 0: until Ctrl-C."
         ),
         click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of patterns and schedules."),
-        click.option("--trace", type=click.Path(dir_okay=False), metavar="FILE", help="Write the journal here."),
-        click.option("--json", "json_path", type=click.Path(dir_okay=False), metavar="FILE", help="Write the report."),
+        click.option("--trace", callback=_output, metavar="FILE", help="Write the journal here."),
+        click.option("--json", "json_path", callback=_output, metavar="FILE", help="Write the report."),
         click.option("--name", default="vm", show_default=True, help="Name of the VM."),
         click.option(
             "--max-version",
@@ -103,7 +114,7 @@ def _spec(options: dict[str, Any]) -> VmSpec:
         disks=[disk] if disk else [],
         seed=options["seed"],
         max_version=options["max_version"],
-        trace=os.path.abspath(options["trace"]) if options["trace"] else None,
+        trace=options["trace"],
     )
 
 
@@ -166,8 +177,8 @@ def sim_command(**options: Any) -> None:
 )
 @click.option("--script", type=click.Path(exists=True, dir_okay=False), metavar="FILE", help="Run it in the guest.")
 @click.option("--keep", is_flag=True, help="A shell on the guest's console before it is switched off.")
-@click.option("--trace", type=click.Path(dir_okay=False), metavar="FILE", help="Write the journal here.")
-@click.option("--json", "json_path", type=click.Path(dir_okay=False), metavar="FILE", help="Write the report.")
+@click.option("--trace", callback=_output, metavar="FILE", help="Write the journal here.")
+@click.option("--json", "json_path", callback=_output, metavar="FILE", help="Write the report.")
 @click.option("--name", default="linux", show_default=True, help="Name of the VM.")
 def linux_command(
     vcpus: int,
@@ -193,7 +204,7 @@ def linux_command(
         vcpus=vcpus,
         disks=[disk] if disk else [],
         memory_mb=MEMORY_MB,
-        trace=os.path.abspath(trace) if trace else None,
+        trace=trace,
         linux=linux_spec(say),
         host_options={"max_version": int(Version.of(vmbus_version))},
     )
