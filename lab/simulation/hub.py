@@ -250,8 +250,10 @@ class Hub:
 
     def _switch(self, runner: Runner) -> None:
         self.current = runner
-        runner.greenlet.switch()
-        self.current = None
+        try:
+            runner.greenlet.switch()
+        finally:
+            self.current = None
         if self._misfit is not None:
             raise self._misfit
         if runner.idle:

@@ -18,6 +18,8 @@ EVENT = "decision"
 
 POINT_BITS = 3
 """A seed preempts at one point in 2**POINT_BITS, and lets an interrupt in at another."""
+SLOW_BITS = 6
+"""After 2**SLOW_BITS choices on average, somebody else is the slow one."""
 
 
 class Kind(StrEnum):
@@ -51,13 +53,25 @@ class Schedule(Protocol):
 
 
 class SeededSchedule:
-    """Decisions by chance. Only ``getrandbits`` is used, which gives the same on every machine and Python version."""
+    """Decisions by chance. Only ``getrandbits`` is used, which gives the same on every machine and Python version.
+
+    Somebody is slow: a participant, or an envelope on its way, does not go on while anything else can. Even chances
+    alone hardly ever keep one CPU still while another does a hundred things, and that is where races are.
+    """
 
     def __init__(self, seed: int) -> None:
         self._bits = random.Random(seed).getrandbits
+        self._slow = ""
 
     def choose(self, kind: Kind, names: Sequence[str], passed: int) -> int:
-        return self._bits(16) % len(names) if len(names) > 1 else 0
+        if len(names) == 1:
+            return 0
+        if not self._bits(SLOW_BITS):
+            self._slow = names[self._bits(16) % len(names)]
+        choice = self._bits(16) % len(names)
+        while names[choice] == self._slow:
+            choice = self._bits(16) % len(names)
+        return choice
 
     def at_point(self, name: str, passed: int, may_interrupt: Callable[[], bool]) -> Kind | None:
         draw = self._bits(POINT_BITS)

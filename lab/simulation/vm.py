@@ -172,7 +172,8 @@ class SimulatedVM:
             self.hub.point("host.turn")
         self.host.flush()
 
-    def _until(self, condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
+    def until(self, condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
+        """Let the VM run until ``condition`` holds. Raises ``VmFailure``: a deadlock, or it takes too long."""
         try:
             self.hub.run_until(condition, seconds, what)
         except Deadlock as error:
@@ -183,6 +184,10 @@ class SimulatedVM:
 
     # --- what one does with it --------------------------------------------------------------------------------------
 
+    def on_host(self, function: Callable[[], None]) -> None:
+        """Have the host run ``function`` in its next turn."""
+        self._inbox.append(function)
+
     async def settled(self) -> None:
         done: list[bool] = []
 
@@ -191,7 +196,7 @@ class SimulatedVM:
             done.append(True)
 
         self.cpus[0].enter(partial(self.cpus[0].spawn, wait(), "settled"))
-        self._until(lambda: bool(done), "probing the devices")
+        self.until(lambda: bool(done), "probing the devices")
 
     async def start_program(self, name: str, **arguments: Any) -> None:
         for cpu in self.cpus:
@@ -200,7 +205,7 @@ class SimulatedVM:
     async def pass_time(self, seconds: float) -> None:
         end = self.hub.time + round(seconds * 10_000_000)
         self.hub.call_later(seconds, lambda: None)
-        self._until(lambda: self.hub.time >= end, "the end of a pause")
+        self.until(lambda: self.hub.time >= end, "the end of a pause")
 
     def now(self) -> float:
         return self.hub.time / 10_000_000
@@ -226,7 +231,7 @@ class SimulatedVM:
                 and consistent(self.host.snapshot(), [cpu.snapshot() for cpu in self.cpus])
             )
 
-        self._until(at_rest, "coming to rest")
+        self.until(at_rest, "coming to rest")
         report = make_report(self.spec.policy, self.host.snapshot(), [cpu.snapshot() for cpu in self.cpus], self.guest)
         self.host.services.resume()
         return report

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import cycle, islice
 
 from guest.irq.affinity import irq_set_affinity
@@ -48,7 +47,7 @@ class MovingVM(SimulatedVM):
 
         connect_cpu = self.cpus[0]
         connect_cpu.enter(lambda: connect_cpu.spawn(write(connect_cpu), "echo"))
-        await self.until(lambda: bool(done), "the last move")
+        self.until(lambda: bool(done), "the last move")
 
     async def stranded(self) -> bool:
         """With the host's sources stopped: whether data lies in the heartbeat's ring and nobody will ever look."""
@@ -58,6 +57,3 @@ class MovingVM(SimulatedVM):
             self.watchdog.look(self.now())
         await self.pass_time(3)
         return self.watchdog.look(self.now()) is not None
-
-    async def until(self, condition: Callable[[], bool], what: str) -> None:
-        self._until(condition, what)

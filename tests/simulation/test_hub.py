@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lab.simulation.hub import RELAX, Deadlock
+from lab.simulation.locks import SimulatedLock
 from tests.simulation.toys import Toys
 
 SEEDS = 100
@@ -145,3 +146,28 @@ def test_a_greenlet_that_is_ended_lets_go_of_what_it_holds() -> None:
     toys.hub.run_until(lambda: lock.owner is not None, 1, "the lock")
     toys.hub.close()
     assert let_go and lock.owner is None
+
+
+def test_a_failure_of_one_participant_lets_the_others_be_ended_inside_their_locks() -> None:
+    for seed in range(20):
+        toys = Toys(seed)
+        lock = toys.lock("desc/1")
+
+        def hold(toys: Toys = toys, lock: SimulatedLock = lock) -> None:
+            lock.acquire()
+            try:
+                toys.hub.point(RELAX)
+            finally:
+                lock.release()
+
+        def fail(toys: Toys = toys) -> None:
+            for _ in range(10):
+                toys.hub.point("working")
+            raise ZeroDivisionError
+
+        toys.cpu("cpu0", hold)
+        toys.cpu("host", fail)
+        with pytest.raises(ZeroDivisionError):
+            toys.run()
+        assert lock.owner is None
+        assert all(runner.greenlet.dead or not runner.greenlet for runner in toys.hub.runners)
