@@ -156,7 +156,8 @@ def test_a_failure_of_one_participant_lets_the_others_be_ended_inside_their_lock
         def hold(toys: Toys = toys, lock: SimulatedLock = lock) -> None:
             lock.acquire()
             try:
-                toys.hub.point(RELAX)
+                while True:
+                    toys.hub.point(RELAX)
             finally:
                 lock.release()
 
