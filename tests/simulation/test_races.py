@@ -39,12 +39,10 @@ async def test_r8_a_driver_that_reads_in_the_interrupt_is_stranded_by_a_drop() -
 @pytest.mark.parametrize("mode", [CallbackMode.DIRECT, CallbackMode.BATCHED])
 async def test_r8_costs_a_tasklet_no_data_however_many_are_dropped(mode: CallbackMode) -> None:
     """The tasklet that the first interrupt schedules runs after it, and finds what the second one was about."""
-    seeds_with_drops = 0
     for seed in range(100):
         dropped, stranded = await dropped_and_stranded(seed, mode)
         assert not stranded
-        seeds_with_drops += dropped > 0
-        if seeds_with_drops == 2:
+        if dropped:
             return
     raise AssertionError("no interrupt was dropped: the race is not reached any more")
 
