@@ -11,7 +11,7 @@ from statistics import median
 class Verdict(Enum):
     """How a figure stands."""
 
-    GOAL = "goal reached"
+    GOAL = "goal"
     PASSED = "passed"
     FAILED = "FAILED"
     NONE = ""

@@ -25,7 +25,7 @@ RING_GATES = {64: (2.5, 4.5), 1500: (2.7, 5.5), 4096: (4.0, 9.0)}
 RING_RUNS = 3
 RING_PACKETS = 1_000_000
 """Through rings, over all rounds and sizes."""
-TABLE_WIDTH = 112
+TABLE_WIDTH = 118
 FLAGS = 64_000
 """Event flags dispatched in each round, for each number of pending ones and each design."""
 STYLES = {Verdict.GOAL: "green", Verdict.PASSED: "", Verdict.FAILED: "bold red", Verdict.NONE: "dim"}
