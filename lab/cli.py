@@ -43,8 +43,8 @@ def cli() -> None:
 
     Without a command, `run`. Exit codes: 0 success, 1 a verification failed, 2 a mistake in the arguments, 3 a process
     of the VM died, 4 the supervisor died, 5 somebody broke the protocol, 6 an interrupt was lost, 7 a device failed,
-    70 a bug of the laboratory,
-    130 Ctrl-C, 143 SIGTERM.
+    70 a bug of the
+    laboratory, 130 Ctrl-C, 143 SIGTERM.
     """
 
 

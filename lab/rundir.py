@@ -107,9 +107,9 @@ def running() -> list[VmInfo]:
     """The VMs of this user that run now, by name."""
     _sweep()
     found = []
-    for path in sorted(base().glob("*/vm.json")):
+    for directory in _directories():
         try:
-            found.append(VmInfo(**json.loads(path.read_text())))
+            found.append(VmInfo(**json.loads((directory / "vm.json").read_text())))
         except (OSError, ValueError, TypeError):
             continue
     return found
@@ -131,10 +131,18 @@ def find(name: str | None) -> VmInfo:
 
 def _sweep() -> None:
     """Remove what VMs left whose supervisor was killed."""
-    for path in base().glob("*/pid"):
-        supervisor = _owner(path.parent)
+    for directory in _directories():
+        supervisor = _owner(directory)
         if supervisor is not None and not Path(f"/proc/{supervisor}").exists():
-            remove(path.parent.name, supervisor)
+            remove(directory.name, supervisor)
+
+
+def _directories() -> list[Path]:
+    """What is in the common directory, which may go away at any time."""
+    try:
+        return sorted(base().iterdir())
+    except FileNotFoundError:
+        return []
 
 
 def _owner(directory: Path) -> int | None:

@@ -210,7 +210,8 @@ class Supervisor:
         with suppress(BlockingIOError):
             os.read(self._wake_read, 4096)
         if self._signalled is not None:
-            raise Ended(ExitCode.INTERRUPTED if self._signalled == signal.SIGINT else ExitCode.TERMINATED)
+            code = ExitCode.INTERRUPTED if self._signalled == signal.SIGINT else ExitCode.TERMINATED
+            raise Ended(code, f"the supervisor (pid {os.getpid()}) got {signal.Signals(self._signalled).name}")
         words = [word for fd in ready if fd in pipes for word in self._words(pipes[fd])]
         for word in words:
             _raise_if_failed(word)

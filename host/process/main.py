@@ -107,6 +107,7 @@ class HostProcess:
         self._bus.deliver = self.machine.receive
         self._pump = Pump(child.loop, self._bus.socket, self._bus.receive, self._work)
         self._guard = Pump(child.loop, self._bus.monitor, self._bus.accepted, lambda: False)
+        self._guard.kick()  # ZeroMQ wakes a socket of this kind only if it has been looked at once
         self._services.after = self._after
         self._control = ControlServer(
             child.loop,

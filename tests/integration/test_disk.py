@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from guest.programs.pattern import PatternWords
 from lab.failure import VmFailure
+from lab.memories import Memories
 from lab.spec import DiskSpec, VmSpec
 from lab.vm import VM
 from lab.workload import PatternRange, read_disk, write_pattern
 from protocol.errors import ExitCode
 from tests.integration.conftest import Lab
-from tests.integration.machine import inject, make_image, nothing_left, open_files, reading, started
+from tests.integration.machine import inject, make_image, nothing_left, open_files, reading, started, wait_for
 
 STORVSC = 14
-LONG = 64 << 20
-"""An image that takes long enough to read for a test to act meanwhile."""
 
 
 def silent(what: str, done: int, of: int) -> None:
@@ -45,8 +46,9 @@ def image(tmp_path: Path) -> Path:
 
 def test_run_prints_the_digest_that_sha256sum_has(lab: Lab, tmp_path: Path) -> None:
     content = make_image(tmp_path / "disk.img", (3 << 20) + 512)
-    done = lab("run", "--vcpus", "2", "--disk", tmp_path / "disk.img", "--duration", "0.1").finished()
+    done = lab("run", "--disk", tmp_path / "disk.img", "--duration", "0.1").finished()
     assert (done.code, done.err) == (0, "")
+    assert done.out.split()[:8] == [f"CPU{cpu}" for cpu in range(8)]
     assert f"guest read {hashlib.sha256(content).hexdigest()}" in done.out
 
 
@@ -68,15 +70,13 @@ async def test_a_byte_flipped_in_the_hosts_answer_changes_the_digest(image: Path
 
 
 def test_a_run_in_which_a_byte_was_flipped_fails(lab: Lab, tmp_path: Path) -> None:
-    content = make_image(tmp_path / "disk.img", LONG)
+    content = make_image(tmp_path / "disk.img", 2 << 20)
     report = tmp_path / "report.json"
     command = lab(
         *("run", "--vcpus", "2", "--disk", tmp_path / "disk.img", "--duration", "0.1", "--name", "flipped"),
         *("--json", report),
     )
-    vm = started("flipped")
-    reading(vm)
-    inject(vm, "host", "flip_byte", offset=LONG - 1)
+    inject(started("flipped"), "host", "flip_byte", offset=len(content) - 1)
     done = command.finished()
     assert done.code == ExitCode.CHECK_FAILED
     assert "FAILED    SHA-256 of the disk" in done.out
@@ -94,11 +94,9 @@ async def test_without_signals_the_read_never_ends_and_the_watchdog_names_the_ch
 
 
 def test_a_run_that_loses_its_interrupts_says_so_in_one_line(lab: Lab, tmp_path: Path) -> None:
-    make_image(tmp_path / "disk.img", LONG)
+    make_image(tmp_path / "disk.img", 32 << 20)
     command = lab("run", "--vcpus", "2", "--disk", tmp_path / "disk.img", "--name", "stranded")
-    vm = started("stranded")
-    reading(vm)
-    inject(vm, "host", "suppress_signals", relid=STORVSC)
+    inject(started("stranded"), "host", "suppress_signals", relid=STORVSC)
     line = command.finished().complained(ExitCode.STRANDED)
     assert line.startswith("channel 14 (pri@storvsc0) is stranded")
     nothing_left()
@@ -137,12 +135,29 @@ async def test_an_image_is_not_written_unless_rw_is_said(image: Path) -> None:
     assert image.stat().st_mtime_ns == stat.st_mtime_ns
 
 
+@pytest.mark.parametrize(("where", "red"), [("in", "pattern in the image"), ("before", "image outside the pattern")])
+def test_a_run_whose_image_somebody_else_writes_fails(where: str, red: str, lab: Lab, tmp_path: Path) -> None:
+    path, report = tmp_path / "disk.img", tmp_path / "report.json"
+    place = PatternRange.of(len(make_image(path, 2 << 20)))
+    command = lab("run", "--vcpus", "2", "--disk", f"{path},rw", "--duration", "2", "--json", report, "--name", "busy")
+    memory = Memories(started("busy")).kernel
+    wait_for("the pattern is written", lambda: memory.find(PatternWords)[0].finished)
+    with path.open("r+b") as file:
+        file.seek(place.offset - (where == "before"))
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+    assert command.finished().code == ExitCode.CHECK_FAILED
+    assert [check["name"] for check in json.loads(report.read_text())["checks"] if not check["holds"]] == [red]
+
+
 def test_an_image_that_shrinks_during_the_read_is_a_failing_device(lab: Lab, tmp_path: Path) -> None:
-    make_image(tmp_path / "disk.img", LONG)
-    command = lab("run", "--vcpus", "2", "--disk", tmp_path / "disk.img", "--name", "shrinks")
+    path = tmp_path / "disk.img"
+    path.touch()
+    os.truncate(path, 128 << 20)  # long enough to be caught reading it
+    command = lab("run", "--vcpus", "2", "--disk", path, "--name", "shrinks")
     reading(started("shrinks"))
-    with (tmp_path / "disk.img").open("r+b") as file:
-        file.truncate(LONG // 2)
+    os.truncate(path, 64 << 20)
     line = command.finished().complained(ExitCode.DEVICE)
     assert "reading sda" in line
     nothing_left()
