@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Self
 
 from lab.control import ControlClient
@@ -39,16 +40,21 @@ class Done:
 
 
 class SerialClient:
-    """One serial port of the guest, through the bridge."""
+    """One serial port of the guest, through the bridge: one reader and one writer at a time."""
 
-    def __init__(self, client: ControlClient, port: str) -> None:
-        self._client = client
+    def __init__(self, connect: Callable[[], ControlClient], port: str) -> None:
+        self._reading = connect()
+        self._writing = connect()
         self._port = port
         self._seen = 0
 
+    async def write(self, data: bytes) -> None:
+        """Type."""
+        await self._writing.request("write", port=self._port, data=data)
+
     async def read(self) -> bytes:
         """What the guest has printed since the last time; waits for something."""
-        data: bytes = await self._client.request("read", port=self._port, since=self._seen)
+        data: bytes = await self._reading.request("read", port=self._port, since=self._seen)
         self._seen += len(data)
         return data
 
@@ -66,9 +72,8 @@ class LinuxVm(SupervisedVm):
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
-        self._console = SerialClient(self.connect("bridge"), "console")
-        self._agent = SerialClient(self.connect("bridge"), "agent")
-        self._typing = self.connect("bridge")
+        self._console = SerialClient(partial(self.connect, "bridge"), "console")
+        self._agent = SerialClient(partial(self.connect, "bridge"), "agent")
         self._received = b""
         self._busy = asyncio.Lock()
         self._listening = asyncio.create_task(self._listen_to_console())
@@ -96,7 +101,7 @@ class LinuxVm(SupervisedVm):
 
     async def type(self, text: str) -> None:
         """Type on the console."""
-        await self.guard(self._typing.request("write", port="console", data=text.encode()))
+        await self.guard(self._console.write(text.encode()))
 
     async def _expect_agent(self) -> None:
         while not self._received.endswith(READY):
@@ -107,7 +112,7 @@ class LinuxVm(SupervisedVm):
         """Run a shell command in the guest, as root; one at a time."""
         async with self._busy:
             line = base64.b64encode(command.encode()) + b"\n"
-            await self.guard(self._typing.request("write", port="agent", data=line))
+            await self.guard(self._agent.write(line))
             return await self._within(seconds, self._answer(), f"the guest did not finish '{command[:60]}'")
 
     async def run(self, command: str, seconds: float = COMMAND_SECONDS) -> str:
