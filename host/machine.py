@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from host.hypervisor.partition import HypervisorOptions, Partition
-from host.hypervisor.vp import Journal
 from host.quiesce import QuietServices, Time
 from host.vmbus.options import HostOptions
 from host.vmbus.server import OfferHandle, VmbusServer
@@ -23,6 +22,7 @@ from host.vsp.storage.scsi.disk import ScsiDisk
 from host.vsp.storage.storvsp import Storvsp
 from protocol.errors import OperatorError, PeerError
 from protocol.ids import Relid, VpIndex
+from protocol.journal import Journal
 from protocol.ram import Ram
 from protocol.ring import Fence, Point
 from protocol.wire.guids import HV_AVMA1_GUID
@@ -87,7 +87,7 @@ class Machine:
         self.spec = spec
         self.complaints: list[str] = []
         self._journal = journal
-        self.services = QuietServices(time, self._complain)
+        self.services = QuietServices(time, self._complain, journal)
         self.partition = Partition(spec.vcpus, ram, transmit, HypervisorOptions(), journal, self._complain)
         self.server = VmbusServer(
             self.partition,

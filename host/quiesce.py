@@ -7,6 +7,7 @@ from typing import Protocol
 
 from host.vsp.device import Timer
 from protocol.errors import OperatorError, PeerError
+from protocol.journal import Journal
 
 
 class Time(Protocol):
@@ -38,9 +39,12 @@ class HeldTimer:
 class QuietServices:
     """``Services`` of the devices, which an operator can stop for a consistent cut."""
 
-    def __init__(self, time: Time, complain: Callable[[PeerError | OperatorError], None]) -> None:
+    def __init__(
+        self, time: Time, complain: Callable[[PeerError | OperatorError], None], journal: Journal | None = None
+    ) -> None:
         self._time = time
         self.complain = complain
+        self.journal = journal
         self._held: list[Callable[[], None]] | None = None
 
     def now(self) -> int:

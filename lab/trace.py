@@ -61,6 +61,8 @@ def describe(record: Record, decoder: MessageDecoder) -> str:
             return f"VP {vp} <- {', '.join(map(_signal, signals))}"
         case "doorbell", (vp, status, connection):
             return f"VP {vp} -> connection {connection:#x}" + (f" (status {status:#x})" if status else "")
+        case "packet", (relid, direction, kind, flags, payload):
+            return f"relid {relid} {direction} type {kind} flags {flags} {_plain(payload)}"
         case "register", (vp, register, value, status):
             return f"VP {vp} {Register(register).name} := {value:#x}" + (f" (status {status:#x})" if status else "")
     return " ".join(_plain(value) for value in record.fields)

@@ -16,6 +16,9 @@ import msgpack
 
 from protocol.errors import OperatorError
 
+Journal = Callable[..., None]
+"""``journal(event, *fields)``, as cores are given it; a core without one writes nothing down."""
+
 
 class Record(NamedTuple):
     """One event."""

@@ -34,6 +34,8 @@ class DiskWords(Struct):
     max_transfer = Word("probing CPU")
     """Largest request in bytes, a multiple of the block size (``max_sectors``)."""
     read_only = Word("probing CPU")
+    tagged_supported = Word("probing CPU")
+    """1: it queues commands."""
     write_cache = Word("probing CPU")
     """1: writes are stable only after a flush."""
     vendor = Text(16, "probing CPU")

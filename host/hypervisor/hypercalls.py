@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from host.hypervisor.vp import Journal
 from protocol.ids import PAGE_SIZE, VpIndex
+from protocol.journal import Journal
 from protocol.ram import Ram
 from protocol.wire.hypercall import (
     POST_MESSAGE,

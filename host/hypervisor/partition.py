@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from host.hypervisor.hypercalls import HypercallOptions, Hypercalls
-from host.hypervisor.vp import Journal, QueuedMessage, VirtualProcessor
+from host.hypervisor.vp import QueuedMessage, VirtualProcessor
 from protocol.errors import PeerError
 from protocol.ids import ConnectionId, Sint, VpIndex
+from protocol.journal import Journal
 from protocol.port.envelope import IPI, EnvelopeError, ToHost, ToPort, read_to_host
 from protocol.ram import Ram
 from protocol.wire.hypercall import Status

@@ -15,14 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from protocol.ids import VpIndex
+from protocol.journal import Journal
 from protocol.port.envelope import ACKNOWLEDGE, IPI, Sequence, ToPort, to_port
 from protocol.port.synic import reset_values
 from protocol.wire.synic import SINT_COUNT, Register, SintConfig
 
 WINDOW = 8
 """Unacknowledged envelopes with signals. 8 costs nothing against 64 and bounds the queue (measured)."""
-
-Journal = Callable[..., None]
 
 
 @dataclass(slots=True)

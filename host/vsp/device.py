@@ -11,6 +11,7 @@ from uuid import UUID
 
 from protocol.errors import OperatorError, PeerError
 from protocol.ids import Relid
+from protocol.journal import Journal
 from protocol.ram import Ram
 from protocol.ring import RingReader, RingWriter
 
@@ -39,6 +40,10 @@ class Timer(Protocol):
 
 class Services(Protocol):
     """What the process around a device provides."""
+
+    @property
+    def journal(self) -> Journal | None:
+        """Where the packets of its channels are written down, if anybody wants them."""
 
     def now(self) -> int:
         """The partition's reference time: 100 ns units since the VM started (TLFS, partition reference counter)."""

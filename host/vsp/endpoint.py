@@ -6,10 +6,15 @@ from typing import Final, NamedTuple
 
 from host.vsp.device import VspChannel
 from protocol.errors import OperatorError, PeerError
+from protocol.journal import Journal
 from protocol.ring import Packet, RingCorrupt, ring_bytes
+from protocol.wire.layout import Readable
 
 BATCH: Final = 64
 """Packets taken before what they gave rise to is published, so that a guest that never pauses still gets answers."""
+JOURNALED: Final = 80
+"""Bytes of a packet that the journal keeps: every handshake and SCSI command is shorter."""
+FROM_GUEST, TO_GUEST = "->", "<-"
 
 
 def _unlimited() -> int:
@@ -31,6 +36,8 @@ class Endpoint:
     the outgoing ring, packets stay in the incoming ring, which is the guest's own back pressure; the device calls
     ``look`` when it can take more. The incoming ring stays masked meanwhile, as OpenVMM keeps it while it polls.
 
+    ``journal`` gets every packet in both directions, as the device and the guest mean them: when it is taken or posted.
+
     A ring that the guest has corrupted is never touched again: ``complain`` hears of it once, and later posts go
     nowhere.
     """
@@ -41,6 +48,7 @@ class Endpoint:
         handler: Callable[[Packet], None],
         complain: Callable[[PeerError | OperatorError], None],
         appetite: Callable[[], int] = _unlimited,
+        journal: Journal | None = None,
     ) -> None:
         self._channel = channel
         self._incoming = channel.incoming
@@ -48,6 +56,7 @@ class Endpoint:
         self._handler = handler
         self._complain = complain
         self._appetite = appetite
+        self._journal = journal
         self._backlog: deque[_Outgoing] = deque()
         self._signal_due = False
         self._looking = False
@@ -84,6 +93,8 @@ class Endpoint:
         """
         if not self._open:
             return
+        if self._journal:
+            self._note(TO_GUEST, type, flags, payload)
         backlog = self._backlog
         stopped = bool(backlog)
         try:
@@ -124,10 +135,17 @@ class Endpoint:
         return 0 if self._backlog else min(BATCH, self._appetite())
 
     def _take(self, packet: Packet) -> None:
+        if self._journal:
+            self._note(FROM_GUEST, packet.type, packet.flags, packet.payload)
         try:
             self._handler(packet)
         except PeerError as error:
             self._complain(error)
+
+    def _note(self, direction: str, type: int, flags: int, payload: Readable) -> None:
+        """The event ``packet``: relid, direction, type, flags, the beginning of the payload."""
+        assert self._journal is not None
+        self._journal("packet", self._channel.relid, direction, int(type), flags, bytes(payload[:JOURNALED]))
 
     def _publish(self) -> None:
         """Publish what is staged, then as much of the backlog as there is room for, and signal if anything asks for it.

@@ -11,6 +11,7 @@ from host.vsp.device import Device
 from host.vsp.ic.periodic import UNITS_PER_SECOND
 from protocol.errors import OperatorError, PeerError
 from protocol.ids import Relid
+from protocol.journal import Journal
 from protocol.ram import Ram
 from protocol.ring import Packet, RingReader, RingWriter
 
@@ -36,6 +37,7 @@ class Clock:
     """Wall clock at time 0, in 100 ns since 1601: some day of 2022."""
     complaints: list[PeerError | OperatorError] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)
+    journal: Journal | None = None
 
     def now(self) -> int:
         return self.time

@@ -8,6 +8,7 @@ from protocol.wire.layout import Readable
 
 MAX_PIPE_DATA_PAYLOAD = 16384
 _HEADER = struct.Struct("<II")
+HEADER_SIZE = _HEADER.size
 
 
 class PipeMode(IntEnum):

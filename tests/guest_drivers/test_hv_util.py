@@ -38,6 +38,7 @@ class Host:
 
     def __init__(self, class_id: Any = HV_HEART_BEAT_GUID) -> None:
         self.offer = Offer(class_id, instance(1))
+        self.payloads: list[bytes] = []
         self.answers: list[IcFrame] = []
         self.ids: list[int] = []
         self.channel: VspChannel
@@ -55,6 +56,7 @@ class Host:
     def _take(self, packet: Packet) -> None:
         assert packet.type == PacketType.IN_BAND
         self.ids.append(packet.transaction_id)
+        self.payloads.append(bytes(packet.payload))
         self.answers.append(IcFrame.decode(packet.payload))
 
     def say(self, payload: bytes, transaction_id: int = 0) -> None:
@@ -62,9 +64,7 @@ class Host:
         if self.channel.outgoing.commit():
             self.channel.signal()
 
-    def negotiate(
-        self, *versions: tuple[int, int], frameworks: tuple[tuple[int, int], ...] = ((1, 0), (3, 0))
-    ) -> None:
+    def negotiate(self, *versions: tuple[int, int], frameworks: tuple[tuple[int, int], ...] = ((1, 0), (3, 0))) -> None:
         offered = Negotiate(
             tuple(IcVersion(*framework) for framework in frameworks),
             tuple(IcVersion(*each) for each in versions),
@@ -103,6 +103,21 @@ def test_the_guest_takes_its_own_best_version_that_is_offered(
     ours = (IcVersion(4, 0), IcVersion(3, 0), IcVersion(1, 0))
     both = Negotiate((IcVersion(1, 0), IcVersion(3, 0)), tuple(IcVersion(*each) for each in offered))
     assert choose(both, ours) == Negotiate((IcVersion(3, 0),), (IcVersion(*chosen),))
+
+
+def test_the_answer_is_written_into_the_buffer_of_the_question(ram: GuestRam) -> None:
+    """``util_cb`` sends ``recvlen`` bytes back, as a kernel under the same host does: nothing is cut off."""
+    host = Host()
+    bench, _ = plugged(ram, host)
+    host.negotiate((1, 0), (3, 0))
+    bench.settle()
+    (answer,) = host.payloads
+    offered = IcFrame(
+        IcMessage.NEGOTIATE, Negotiate((IcVersion(1, 0), IcVersion(3, 0)), (IcVersion(1, 0), IcVersion(3, 0))).encode()
+    ).encode()
+    assert len(answer) == -(-len(offered) // 8) * 8
+    assert answer[:8] == offered[:8]
+    assert answer[44 : len(offered)] == offered[44:]
 
 
 @pytest.mark.parametrize(("frameworks", "messages"), [(((2, 0),), ((3, 0),)), (((3, 0),), ((5, 0),))])
@@ -147,9 +162,7 @@ def test_the_heart_beats_on_whatever_cpu_the_channel_interrupts(ram: GuestRam) -
     bench.lines[1].views[0].words.target_cpu = 0
     bench.pass_time(4)
     assert (device.tally.answered, line.views[1].state(HeartbeatWords).answered) == (6, 6)
-    assert line.views[0].words.interrupts == line.signals == 6, (
-        "the first beat came while the callback was looking"
-    )
+    assert line.views[0].words.interrupts == line.signals == 6, "the first beat came while the callback was looking"
 
 
 def test_a_sequence_wraps_and_the_rest_of_the_body_comes_back_untouched(ram: GuestRam) -> None:
@@ -218,9 +231,7 @@ def test_samples_inform_and_do_not_set_the_clock_and_grow_stale(ram: GuestRam) -
         (ShutdownFlags.RESTART | ShutdownFlags.FORCE, PowerAction.RESTART),
     ],
 )
-def test_a_shutdown_is_answered_before_it_is_begun(
-    ram: GuestRam, flags: ShutdownFlags, action: PowerAction
-) -> None:
+def test_a_shutdown_is_answered_before_it_is_begun(ram: GuestRam, flags: ShutdownFlags, action: PowerAction) -> None:
     bench = Bench(ram, CPUS, drivers)
     device = Shutdown(bench.clock)
     line = bench.plug(device, 0, target_cpu=1)

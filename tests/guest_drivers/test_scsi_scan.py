@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 
 from guest.drivers.scsi.command import Opcode
+from host.vsp.storage.connection import Connection
 from host.vsp.storage.controller import Address, ScsiController
 from host.vsp.storage.scsi.buffer import GuestBuffer
 from host.vsp.storage.scsi.outcome import Done
+from protocol.ring import Packet
 from protocol.shell.memory import GuestRam
+from protocol.wire.vstor import VmscsiRequest, VstorPacket
 from tests.guest_drivers.storage import BLOCK, FIRST, Machine, image
 
 
@@ -40,9 +43,7 @@ def test_disks_are_found_wherever_they_are(ram: GuestRam) -> None:
     assert machine.bench.buses[0].log[0] == "sd 0:0:0:0: [sda] 128 512-byte logical blocks"
 
 
-def test_a_disk_is_asked_what_linux_asks_and_nothing_else(
-    ram: GuestRam, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_is_asked_what_linux_asks_and_nothing_else(ram: GuestRam, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[Address, str]] = []
     execute = ScsiController.execute
 
@@ -57,9 +58,16 @@ def test_a_disk_is_asked_what_linux_asks_and_nothing_else(
     assert [what for where, what in asked if where == disk] == [
         "INQUIRY 00 36",
         "INQUIRY 00 96",
-        "INQUIRY 00 255",
-        "INQUIRY 80 255",
-        "INQUIRY 83 255",
+        "INQUIRY 00 4",  # the list of pages
+        "INQUIRY 00 7",
+        "INQUIRY 00 4",  # page 0, which is in the list
+        "INQUIRY 00 7",
+        "INQUIRY 00 36",
+        "INQUIRY 80 4",
+        "INQUIRY 80 36",
+        "INQUIRY 00 36",
+        "INQUIRY 83 4",
+        "INQUIRY 83 52",
         "TEST_UNIT_READY 0",
         "SERVICE_ACTION_IN_16 32",
         "MODE_SENSE 3f 4",
@@ -77,3 +85,26 @@ def test_blocks_of_4096_bytes(ram: GuestRam) -> None:
     machine.attach({FIRST: image(128)}, block_size=4096)
     words = machine.disk().words
     assert (words.block_size, words.blocks, machine.disk().size) == (4096, 16, 128 * BLOCK)
+
+
+def test_only_a_unit_that_queues_commands_is_told_how(ram: GuestRam, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``storvsc_queuecommand`` looks at ``tagged_supported``, which is not known before the INQUIRY data."""
+    told: list[tuple[int, int, int]] = []
+    execute = Connection.execute
+
+    def listen(self: Connection, packet: Packet, vstor: VstorPacket) -> None:
+        srb = VmscsiRequest.decode(vstor.body)
+        told.append((srb.srb_flags, srb.queue_tag, srb.queue_action))
+        execute(self, packet, vstor)
+
+    monkeypatch.setattr(Connection, "execute", listen)
+    machine = Machine(ram)
+    machine.attach({FIRST: image()})
+    found = 2
+    assert told[:found] == [(0x48, 0, 0)] * found
+    assert told[found] == (0x14A, 0xFF, 0x20)
+    absent = told[13:]
+    assert absent[:3] == [(0x48, 0, 0)] * 3
+    del told[:]
+    machine.read(0, 1)
+    assert told == [(0x14A, 0xFF, 0x20)]

@@ -30,8 +30,8 @@ class Echo:
         self.endpoint: Endpoint
 
     def open(self, channel: VspChannel, user_data: bytes) -> None:
-        appetite = (self.appetite,) if self.appetite else ()
-        self.endpoint = Endpoint(channel, self.take, self.clock.complain, *appetite)
+        appetite = self.appetite or (lambda: BATCH)
+        self.endpoint = Endpoint(channel, self.take, self.clock.complain, appetite, self.clock.journal)
         self.endpoint.look()
 
     def take(self, packet: Packet) -> None:
@@ -63,6 +63,15 @@ def test_a_burst_is_answered_in_order_with_one_signal(ram: GuestRam) -> None:
     channel.send_all(requests(20))
     assert (channel.doorbells, channel.signals) == (1, 1)
     assert [packet.transaction_id for packet in channel.receive()] == list(range(100, 120))
+
+
+def test_the_journal_has_both_directions_of_a_packet_but_not_all_of_a_long_one(ram: GuestRam) -> None:
+    device, written = Echo(), []
+    device.clock.journal = lambda event, *fields: written.append((event, *fields))
+    channel = opened(ram, device)
+    long = bytes(range(96))
+    channel.send(IN_BAND, long, 100, flags=1)
+    assert written == [("packet", 1, "->", 6, 1, long[:80]), ("packet", 1, "<-", 11, 0, long[:80])]
 
 
 def test_a_guest_that_has_not_read_yet_is_not_signalled_again(ram: GuestRam) -> None:

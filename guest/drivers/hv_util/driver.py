@@ -15,8 +15,10 @@ from guest.vmbus.device import HvDriver, VmbusDevice
 from guest.vmbus.words import CallbackMode
 from protocol.errors import PeerError
 from protocol.ring import Packet
+from protocol.wire import pipe
 from protocol.wire.guids import HV_HEART_BEAT_GUID, HV_SHUTDOWN_GUID, HV_TS_GUID
 from protocol.wire.ic import IcFrame, IcMessage, IcVersion, Negotiate
+from protocol.wire.layout import Readable
 
 if TYPE_CHECKING:
     from guest.vmbus.bus import Vmbus
@@ -58,9 +60,7 @@ class HvUtils(HvDriver):
         words = channel.state(service.words)
         channel.receive(lambda packet: self._take(channel, service, words, packet))
 
-    def _take(
-        self, channel: VmbusChannel, service: UtilService[Any], words: UtilWords, packet: Packet
-    ) -> None:
+    def _take(self, channel: VmbusChannel, service: UtilService[Any], words: UtilWords, packet: Packet) -> None:
         try:
             frame = IcFrame.decode(packet.payload)
             if frame.message_type == IcMessage.NEGOTIATE:
@@ -74,7 +74,7 @@ class HvUtils(HvDriver):
         except PeerError:
             words.rejected += 1
             return
-        answer = frame.answer(reply.body, reply.status).encode()
+        answer = _write_over(packet.payload, frame.answer(reply.body, reply.status).encode())
         if not channel.send_packet(answer, packet.transaction_id):
             words.unsent += 1
         if reply.then is not None:
@@ -86,6 +86,16 @@ class HvUtils(HvDriver):
         words.framework = _packed(choice.frameworks)
         words.version = _packed(choice.messages)
         return encode_choice(choice)
+
+
+def _write_over(payload: Readable, answer: bytes) -> bytes:
+    """The answer is written into the buffer that the question came in, and all of that goes back.
+
+    So the pipe header still has the length of the question, and what the answer does not cover goes back too: the
+    versions that the host offered.
+    """
+    head = pipe.HEADER_SIZE
+    return bytes(payload[:head]) + answer[head:] + bytes(payload[len(answer) :])
 
 
 def _packed(versions: tuple[IcVersion, ...]) -> int:

@@ -13,16 +13,22 @@ from typing import Final
 from guest.drivers.scsi import command
 from guest.drivers.scsi.command import ScsiAddress, ScsiCommand
 from guest.drivers.scsi.result import Disposition, ScsiResult
-from protocol.ids import Pfn
+from protocol.ids import PAGE_SIZE, Pfn
 
-Execute = Callable[[ScsiAddress, ScsiCommand], Awaitable[ScsiResult]]
+Execute = Callable[[ScsiAddress, ScsiCommand, bool], Awaitable[ScsiResult]]
+"""A command to a unit, and whether the unit is known to queue commands (``tagged_supported``)."""
 
 FIRST_INQUIRY: Final = 36
 REPORT_LUNS_SIZE: Final = 4096
 """Room for 511 units, as ``scsi_report_lun_scan`` asks first."""
-VPD_SIZE: Final = 255
-VPD_PAGES: Final = (0x80, 0x83, 0x89, 0xB0, 0xB1, 0xB2)
-"""Read if page 0 lists them (``scsi_attach_vpd``), in this order."""
+VPD_HEADER_SIZE: Final = 4
+VPD_LIST_SIZE: Final = 36
+"""Room for the list of pages (``SCSI_VPD_LIST_SIZE``)."""
+VPD_PAGES: Final = frozenset({0x00, 0x80, 0x83, 0x89, 0xB0, 0xB1, 0xB2})
+"""Kept if page 0 lists them (``scsi_attach_vpd``)."""
+SCSI_2: Final = 2
+COMMAND_QUEUEING: Final = 0x02
+"""CMDQUE, in byte 7 of INQUIRY data."""
 TRIES: Final = 3
 TYPE_DISK: Final = 0
 """Peripheral device type of a direct-access block device."""
@@ -40,6 +46,11 @@ class Unit:
     def device_type(self) -> int:
         return self.inquiry[0] & 0x1F
 
+    @property
+    def tagged_supported(self) -> bool:
+        """``scsi_add_lun``: it queues commands, and has done so since SCSI-2."""
+        return self.inquiry[2] & 7 >= SCSI_2 and bool(self.inquiry[7] & COMMAND_QUEUEING)
+
 
 class Scanner:
     """One scan, and the questions that sd asks about what it found.
@@ -48,9 +59,14 @@ class Scanner:
     """
 
     def __init__(self, execute: Execute, buffer: Pfn, page: memoryview) -> None:
-        self.execute = execute
+        self._execute = execute
+        self._tagged: set[ScsiAddress] = set()
         self.buffer = buffer
         self._page = page
+
+    async def execute(self, address: ScsiAddress, request: ScsiCommand) -> ScsiResult:
+        """One command to what may be a unit."""
+        return await self._execute(address, request, address in self._tagged)
 
     async def scan_host(self, channels: int, targets: int, max_lun: int) -> list[Unit]:
         """``scsi_scan_host``: every unit on channels 0.. and targets 0.., in the order in which Linux finds them."""
@@ -96,17 +112,31 @@ class Scanner:
         return [int.from_bytes(data[at : at + 2], "big") & 0x3FFF for at in range(8, end - 7, 8)]
 
     async def _attach(self, address: ScsiAddress, standard: bytes) -> Unit:
-        listed = await self._vpd(address, 0) or b""
-        pages = [page for page in VPD_PAGES if page in listed[4:]]
-        vpd = {page: data for page in pages if (data := await self._vpd(address, page)) is not None}
-        return Unit(address, standard, vpd)
+        """``scsi_add_lun``: what can be known of a unit before its driver looks at it."""
+        unit = Unit(address, standard)
+        if unit.tagged_supported:
+            self._tagged.add(address)
+        for page in (await self._vpd(address, 0))[VPD_HEADER_SIZE:]:
+            if page in VPD_PAGES and (data := await self._vpd(address, page)):
+                unit.vpd[page] = data
+        return unit
 
-    async def _vpd(self, address: ScsiAddress, page: int) -> bytes | None:
-        """``scsi_get_vpd_page``. An answer of another page is none: storvsc hides errors of INQUIRY."""
-        data = await self.data(address, command.inquiry(self.buffer, VPD_SIZE, page))
-        if data is None or len(data) < 4 or data[1] != page:
-            return None
-        return data[: 4 + int.from_bytes(data[2:4], "big")]
+    async def _vpd(self, address: ScsiAddress, page: int) -> bytes:
+        """``scsi_get_vpd_buf``: asked for only if page 0 lists it, first how long it is, then all of it.
+
+        Empty: it is not there.
+        """
+        if page and page not in (await self._vpd_inquiry(address, 0, VPD_LIST_SIZE))[VPD_HEADER_SIZE:]:
+            return b""
+        header = await self._vpd_inquiry(address, page, VPD_HEADER_SIZE)
+        return await self._vpd_inquiry(address, page, _vpd_length(header)) if header else b""
+
+    async def _vpd_inquiry(self, address: ScsiAddress, page: int, length: int) -> bytes:
+        """``scsi_vpd_inquiry``. An answer of another page is none: storvsc hides errors of INQUIRY."""
+        data = await self.data(address, command.inquiry(self.buffer, length, page))
+        if data is None or len(data) < VPD_HEADER_SIZE or data[1] != page:
+            return b""
+        return data[: _vpd_length(data)]
 
     async def data(self, address: ScsiAddress, request: ScsiCommand) -> bytes | None:
         """What the device returns; None if it fails for good (a unit attention is worth another try)."""
@@ -119,6 +149,11 @@ class Scanner:
             if result.disposition is Disposition.FAIL:
                 return None
         return None
+
+
+def _vpd_length(page: bytes) -> int:
+    """What a page of vital product data says of its own length, at most what the buffer holds."""
+    return min(VPD_HEADER_SIZE + int.from_bytes(page[2:4], "big"), PAGE_SIZE)
 
 
 def _is_unit(standard: bytes) -> bool:

@@ -59,9 +59,7 @@ class Sd:
                 case Disposition.SUCCESS if result.transferred == request.length:
                     return
                 case Disposition.SUCCESS:
-                    raise BlockError(
-                        f"{disk.name}: {what} moved {result.transferred} of {request.length} bytes"
-                    )
+                    raise BlockError(f"{disk.name}: {what} moved {result.transferred} of {request.length} bytes")
                 case Disposition.FAIL:
                     break
                 case Disposition.RETRY_LATER:
@@ -82,6 +80,7 @@ class Sd:
             return False
         words = disk.words
         words.blocks, words.block_size = capacity
+        words.tagged_supported = int(unit.tagged_supported)
         words.channel, words.target, words.lun = unit.address.channel, unit.address.target, unit.address.lun
         header = await ask.data(unit.address, command.mode_sense(ask.buffer, ALL_PAGES, 4)) or bytes(4)
         words.read_only = int(len(header) > 2 and bool(header[2] & WRITE_PROTECT))
@@ -113,10 +112,7 @@ async def _write_cache(ask: Scanner, unit: Unit) -> bool:
     header = await ask.data(unit.address, command.mode_sense(ask.buffer, CACHING_PAGE, 4)) or b""
     if len(header) < 4:
         return False
-    data = (
-        await ask.data(unit.address, command.mode_sense(ask.buffer, CACHING_PAGE, min(255, header[0] + 1)))
-        or b""
-    )
+    data = await ask.data(unit.address, command.mode_sense(ask.buffer, CACHING_PAGE, min(255, header[0] + 1))) or b""
     page = data[4 + header[3] :]
     return len(page) > 2 and page[0] & 0x3F == CACHING_PAGE and bool(page[2] & WRITE_CACHE_ENABLED)
 

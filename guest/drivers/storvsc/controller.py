@@ -63,22 +63,24 @@ class Controller:
         return VstorPacket.decode(words.init_answer)
 
     async def execute(
-        self, address: ScsiAddress, command: ScsiCommand, alive: Callable[[], bool] | None = None
+        self,
+        address: ScsiAddress,
+        command: ScsiCommand,
+        tagged: bool,
+        alive: Callable[[], bool] | None = None,
     ) -> ScsiResult:
         """``storvsc_queuecommand``: one command to one unit, from any CPU; it fails unsent once it is not ``alive``.
 
-        While units are looked for, alive is what has not been rescinded.
+        ``tagged``: the unit queues commands. While units are looked for, alive is what has not been rescinded.
         """
-        payload = execute_srb(self.words.host_no, address, command)
+        payload = execute_srb(self.words.host_no, address, command, tagged)
         send = partial(self._send, payload, _ranges(command), alive or self._not_rescinded)
         return result_of(await self._queue.execute(self.channel.relid, send, self._room), command)
 
     def _not_rescinded(self) -> bool:
         return not self.channel.words.rescind
 
-    def _send(
-        self, payload: bytes, ranges: tuple[GpaRange, ...], alive: Callable[[], bool], tag: int
-    ) -> bool:
+    def _send(self, payload: bytes, ranges: tuple[GpaRange, ...], alive: Callable[[], bool], tag: int) -> bool:
         """``storvsc_do_io``. False: the ring is full, and the callback will run when it is worth another try."""
         channel = self.channel
         try:

@@ -102,16 +102,14 @@ class Storvsc(HvDriver):
         """This CPU's view of the controller behind a channel; a relid may be given to another channel later."""
         known = self._controllers.get(channel.relid)
         if known is None or known.channel is not channel:
-            known = self._controllers[channel.relid] = Controller(
-                self.core, self.queue, channel, self._answered
-            )
+            known = self._controllers[channel.relid] = Controller(self.core, self.queue, channel, self._answered)
         return known
 
     async def _execute(self, disk: Disk, command: ScsiCommand) -> ScsiResult:
         words = disk.words
         controller = self._controller(self.bus.channels[Relid(words.relid)])
         address = ScsiAddress(words.channel, words.target, words.lun)
-        return await controller.execute(address, command, lambda: words.state == LIVE)
+        return await controller.execute(address, command, bool(words.tagged_supported), lambda: words.state == LIVE)
 
     def _new_host(self) -> int:
         """``ida_alloc``: the lowest number that is free."""

@@ -21,7 +21,9 @@ from protocol.wire.vstor import (
 
 SRB_STATUS_MASK: Final = 0x3F
 
-_ALWAYS: Final = SrbFlags.DISABLE_SYNCH_TRANSFER | SrbFlags.QUEUE_ACTION_ENABLE | SrbFlags.NO_QUEUE_FREEZE
+_TAGGED: Final = SrbFlags.QUEUE_ACTION_ENABLE | SrbFlags.NO_QUEUE_FREEZE
+SP_UNTAGGED: Final = 0xFF
+SRB_SIMPLE_TAG_REQUEST: Final = 0x20
 _HIDDEN: Final = frozenset({Opcode.INQUIRY, Opcode.MODE_SENSE})
 """Old hosts fail these wrongly, so the driver makes a success of every answer to them."""
 _WITH_OWN_SENSE: Final = (
@@ -32,20 +34,24 @@ _WITH_OWN_SENSE: Final = (
     SrbStatus.TIMEOUT,
 )
 
-LOST: Final = VstorPacket(
-    Operation.COMPLETE_IO, body=VmscsiRequest(srb_status=SrbStatus.INVALID_LUN).encode()
-).encode()
+LOST: Final = VstorPacket(Operation.COMPLETE_IO, body=VmscsiRequest(srb_status=SrbStatus.INVALID_LUN).encode()).encode()
 """The answer that requests get when their controller is taken away."""
 
 
-def execute_srb(host_no: int, address: ScsiAddress, command: ScsiCommand) -> bytes:
-    """The 64 bytes that go with the command; its pages are in the ring packet's GPA-direct range."""
+def execute_srb(host_no: int, address: ScsiAddress, command: ScsiCommand, tagged: bool) -> bytes:
+    """The 64 bytes that go with the command; its pages are in the ring packet's GPA-direct range.
+
+    ``tagged``: the unit queues commands, so it is told how.
+    """
+    flags = SrbFlags.DISABLE_SYNCH_TRANSFER
+    if tagged:
+        flags |= _TAGGED
     if not command.length:
-        direction, flags = DataIn.NONE, _ALWAYS
+        direction = DataIn.NONE
     elif command.to_device:
-        direction, flags = DataIn.WRITE, _ALWAYS | SrbFlags.DATA_OUT
+        direction, flags = DataIn.WRITE, flags | SrbFlags.DATA_OUT
     else:
-        direction, flags = DataIn.READ, _ALWAYS | SrbFlags.DATA_IN
+        direction, flags = DataIn.READ, flags | SrbFlags.DATA_IN
     request = VmscsiRequest(
         port_number=host_no,
         path_id=address.channel,
@@ -55,6 +61,8 @@ def execute_srb(host_no: int, address: ScsiAddress, command: ScsiCommand) -> byt
         data_in=direction,
         data_transfer_length=command.length,
         cdb_or_sense=command.cdb,
+        queue_tag=SP_UNTAGGED if tagged else 0,
+        queue_action=SRB_SIMPLE_TAG_REQUEST if tagged else 0,
         srb_flags=flags,
     )
     return VstorPacket(Operation.EXECUTE_SRB, REQUEST_COMPLETION, body=request.encode()).encode()

@@ -57,7 +57,7 @@ class Component:
 
     def open(self, channel: VspChannel, user_data: bytes) -> None:
         """Offer all versions that this host has."""
-        self._endpoint = Endpoint(channel, self._receive, self._services.complain)
+        self._endpoint = Endpoint(channel, self._receive, self._services.complain, journal=self._services.journal)
         self._post(IcMessage.NEGOTIATE, Negotiate(FRAMEWORKS, self._versions).encode())
         self._endpoint.look()
 

@@ -47,7 +47,7 @@ class Connection:
         self._ready = ready
         self._in_flight = 0
         self._closed: Callable[[], None] | None = None
-        self._endpoint = Endpoint(channel, self._receive, services.complain, self._appetite)
+        self._endpoint = Endpoint(channel, self._receive, services.complain, self._appetite, services.journal)
 
     def look(self) -> None:
         """A doorbell, or ``ready`` has changed."""
