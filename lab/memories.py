@@ -9,7 +9,6 @@ from guest.kernel.memory import KernelMemory
 from lab.guest_view import GuestView
 from lab.rundir import VmInfo
 from protocol.errors import OperatorError
-from protocol.shell.memory import GuestRam
 
 
 class Memories:
@@ -17,13 +16,10 @@ class Memories:
 
     def __init__(self, info: VmInfo) -> None:
         try:
-            kernel_fd = os.open(info.memory_path(info.kernel_fd), os.O_RDONLY)
-            ram_fd = os.open(info.memory_path(info.ram_fd), os.O_RDWR)
+            self.ram = _map(info.memory_path(info.ram_fd))
+            self.kernel = KernelMemory(_map(info.memory_path(info.kernel_fd)).cast("Q"))
         except OSError as error:
             raise OperatorError(f"cannot look into VM '{info.name}': {error.strerror}") from None
-        self.ram = GuestRam(ram_fd)
-        self.kernel = KernelMemory(memoryview(mmap.mmap(kernel_fd, 0, prot=mmap.PROT_READ)).cast("Q"))
-        os.close(kernel_fd)
         self._name = info.name
 
     def guest(self) -> GuestView:
@@ -32,3 +28,12 @@ class Memories:
             return GuestView(self.kernel)
         except LookupError:
             raise OperatorError(f"the guest of VM '{self._name}' is still starting: try again in a moment") from None
+
+
+def _map(path: str) -> memoryview:
+    """A mapping that goes with its last view."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return memoryview(mmap.mmap(fd, 0, prot=mmap.PROT_READ))
+    finally:
+        os.close(fd)

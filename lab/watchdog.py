@@ -14,7 +14,6 @@ from lab.failure import VmFailure
 from lab.guest_view import GuestView
 from protocol.errors import ExitCode
 from protocol.ids import PAGE_SIZE, Relid
-from protocol.ram import Ram
 
 STRANDED_SECONDS = 2.0
 LOOK_SECONDS = 0.1
@@ -40,7 +39,7 @@ class Stranded:
 class Watchdog:
     """Call ``look`` now and then with the time; it names a channel that has not moved since ``STRANDED_SECONDS``."""
 
-    def __init__(self, guest: GuestView, ram: Ram) -> None:
+    def __init__(self, guest: GuestView, ram: memoryview) -> None:
         self._guest = guest
         self._ram = ram
         self._still: dict[Relid, tuple[tuple[int, ...], float]] = {}
@@ -68,7 +67,7 @@ class Watchdog:
     def _state(self, relid: Relid, words: ChannelWords) -> tuple[int, ...] | None:
         """What would change if anything went on: (bytes waiting, indices, interrupts), None if nothing waits."""
         first, pages = words.ring_pfn + words.send_pages, words.ring_pages - words.send_pages
-        control = self._ram.page(first)[:16].cast("I")
+        control = self._ram[first * PAGE_SIZE :][:16].cast("I")
         write, read = control[0], control[1]
         if write == read or self._guest.vmbus.callback_events[relid].scheduled:
             return None

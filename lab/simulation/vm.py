@@ -129,7 +129,7 @@ class SimulatedVM:
         hub.add("host", self._host_body, self._host_can_run)
         self.memory = KernelMemory(self.kernel)
         self.guest = GuestView(self.memory)
-        self.watchdog = Watchdog(self.guest, self.ram)
+        self.watchdog = Watchdog(self.guest, self.ram.bytes)
         return self
 
     async def __aexit__(self, *exception: object) -> None:

@@ -50,12 +50,13 @@ class ControlServer:
         return True
 
     def _handle(self, client: bytes, body: bytes) -> None:
+        number = 0
         try:
             number, verb, arguments = msgpack.unpackb(body)
             handler = self._verbs[verb]
             signature(handler).bind(**arguments)
         except Exception as error:
-            self._reply(client, 0, False, [int(ExitCode.OPERATOR), f"not a request: {error!r}"])
+            self._reply(client, number, False, [int(ExitCode.OPERATOR), f"not a request: {error!r}"])
             return
         try:
             value = handler(**arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -19,7 +20,7 @@ from lab.vm import VM
 from lab.workload import PatternRange, read_disk, write_pattern
 from protocol.errors import ExitCode
 from tests.integration.conftest import Lab
-from tests.integration.machine import inject, make_image, nothing_left, open_files, reading, started, wait_for
+from tests.integration.machine import DEADLINE, inject, make_image, nothing_left, open_files, reading, started, wait_for
 
 STORVSC = 14
 
@@ -31,7 +32,7 @@ def silent(what: str, done: int, of: int) -> None:
 @asynccontextmanager
 async def vm_with(name: str, image: Path, writable: bool = False) -> AsyncIterator[VM]:
     spec = VmSpec(name, vcpus=2, disks=[DiskSpec(str(image), writable)], seed=7)
-    async with VM(spec) as vm:
+    async with asyncio.timeout(DEADLINE), VM(spec) as vm:
         await vm.settled()
         yield vm
     nothing_left()
