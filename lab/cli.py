@@ -43,8 +43,7 @@ def cli() -> None:
 
     Without a command, `run`. Exit codes: 0 success, 1 a verification failed, 2 a mistake in the arguments, 3 a process
     of the VM died, 4 the supervisor died, 5 somebody broke the protocol, 6 an interrupt was lost, 7 a device failed,
-    70 a bug of the
-    laboratory, 130 Ctrl-C, 143 SIGTERM.
+    70 a bug of the laboratory, 130 Ctrl-C, 143 SIGTERM.
     """
 
 
@@ -210,6 +209,27 @@ def linux_command(
     )
     with disk_for(spec, IMAGE_BYTES) as spec_with_disk:
         sys.exit(asyncio.run(run_linux(spec_with_disk, LinuxOptions(script, keep, json_path))))
+
+
+@cli.command("diff")
+@click.option("--vcpus", type=click.IntRange(1, 4), default=2, show_default=True, help="Virtual processors.")
+@click.option("--disk", callback=_disk, metavar="FILE", help="Raw image for the SCSI controller of both.")
+@click.option("--name", default="diff", show_default=True, help="Both VMs are named after it.")
+def diff_command(vcpus: int, disk: DiskSpec | None, name: str) -> None:
+    """Start one VM with the emulated guest and with a real kernel, and compare what they do.
+
+    Every control message, the first packets of every device, the CPUs of the channels, the layout of /proc/interrupts.
+    Exit code 1 if they differ in anything that is not known and explained.
+    """
+    from lab.linux.differential.run import run_diff
+    from lab.linux.parts import linux_spec
+    from lab.linux.run import IMAGE_BYTES, say
+    from lab.linux.vm import MEMORY_MB
+
+    linux = linux_spec(say)
+    spec = VmSpec(name=name, vcpus=vcpus, disks=[disk] if disk else [], memory_mb=MEMORY_MB)
+    with disk_for(spec, IMAGE_BYTES) as spec_with_disk:
+        sys.exit(asyncio.run(run_diff(spec_with_disk, linux)))
 
 
 @cli.command("ps")
