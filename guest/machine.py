@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from guest.drivers.hv_util.driver import HvUtils
 from guest.drivers.storvsc.driver import Storvsc
@@ -13,6 +13,7 @@ from guest.kernel.core import Core
 from guest.programs.checksum import Checksum
 from guest.programs.pattern import Pattern
 from guest.system import Journal, System
+from guest.vmbus.device import HvDriver
 from guest.vmbus.policy import Policy
 from protocol.inject import inject
 from protocol.ring import Fence
@@ -39,13 +40,16 @@ LOCK_FAMILIES = (
 
 SETTLE_LOOK_SECONDS = 0.001
 
+DRIVERS: Final[tuple[type[HvDriver], ...]] = (HvUtils, Storvsc)
+"""What the guest has loaded, in the order in which the drivers are asked."""
+
 
 class GuestCpu:
     """What a shell drives. Made on every CPU with the same arguments."""
 
     def __init__(self, core: Core, policy: Policy, max_version: Version, fence: Fence, journal: Journal | None) -> None:
         self.core = core
-        self.system = System(core, policy, (HvUtils, Storvsc), journal, fence=fence, max_version=max_version)
+        self.system = System(core, policy, DRIVERS, journal, fence=fence, max_version=max_version)
         storvsc = next(driver for driver in self.system.bus.drivers if isinstance(driver, Storvsc))
         self._programs: dict[str, Callable[..., None]] = {
             "checksum": Checksum(core, storvsc.disks).start,

@@ -9,7 +9,7 @@ from typing import Any
 from protocol.errors import PeerError
 from protocol.journal import Record, unpack
 from protocol.port.envelope import IPI
-from protocol.wire.messages import InitiateContact, VersionResponse, decode
+from protocol.wire.messages import ControlMessage, InitiateContact, VersionResponse, decode
 from protocol.wire.synic import Register
 from protocol.wire.versions import Dialect, Version
 
@@ -36,16 +36,21 @@ class MessageDecoder:
         self.dialect = Dialect(Version.WIN8)
         self._asked = Version.WIN8
 
-    def text(self, payload: bytes) -> str:
-        """A message's name and fields."""
-        try:
-            message = decode(payload, self.dialect)
-        except PeerError as error:
-            return f"not a control message: {error}"
+    def decode(self, payload: bytes) -> ControlMessage:
+        """The message. Raises PeerError if it is none."""
+        message = decode(payload, self.dialect)
         if isinstance(message, InitiateContact):
             self._asked = Version(message.version)
         elif isinstance(message, VersionResponse) and message.supported:
             self.dialect = Dialect(self._asked)
+        return message
+
+    def text(self, payload: bytes) -> str:
+        """A message's name and fields."""
+        try:
+            message = self.decode(payload)
+        except PeerError as error:
+            return f"not a control message: {error}"
         fields = ((field.name, getattr(message, field.name)) for field in dataclasses.fields(message))  # type: ignore[arg-type]
         return f"{type(message).__name__} " + " ".join(f"{name}={_plain(value)}" for name, value in fields)
 
