@@ -11,6 +11,7 @@ from typing import Any
 
 import zmq
 
+from host import hotplug
 from host.faults import FAULTS
 from host.machine import Disk, Machine, MachineSpec
 from host.process.disk import ImageFile
@@ -119,6 +120,8 @@ class HostProcess:
                 "fence": self._fence,
                 "snapshot": self.machine.snapshot,
                 "shutdown": self._shutdown,
+                "rescind": lambda name: hotplug.rescind(self.machine, name),
+                "offer": lambda name: hotplug.offer(self.machine, name),
                 "inject": lambda fault, **arguments: inject(FAULTS, self.machine, fault, **arguments),
             },
             self._after,
