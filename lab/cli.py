@@ -226,10 +226,9 @@ def diff_command(vcpus: int, disk: DiskSpec | None, name: str) -> None:
     from lab.linux.run import IMAGE_BYTES, say
     from lab.linux.vm import MEMORY_MB
 
-    linux = linux_spec(say)
-    spec = VmSpec(name=name, vcpus=vcpus, disks=[disk] if disk else [], memory_mb=MEMORY_MB)
+    spec = VmSpec(name=name, vcpus=vcpus, disks=[disk] if disk else [], memory_mb=MEMORY_MB, linux=linux_spec(say))
     with disk_for(spec, IMAGE_BYTES) as spec_with_disk:
-        sys.exit(asyncio.run(run_diff(spec_with_disk, linux)))
+        sys.exit(asyncio.run(run_diff(spec_with_disk)))
 
 
 @cli.command("ps")

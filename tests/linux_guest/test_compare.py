@@ -12,7 +12,7 @@ from lab.linux.differential.compare import Row, Verdict, compare
 from lab.linux.differential.explained import EXPLANATIONS
 from lab.linux.differential.messages import CONNECTION, messages
 from lab.linux.differential.streams import Item, Streams, lines
-from protocol.ids import GpadlId, Relid
+from protocol.ids import GpadlId, Relid, VpIndex
 from protocol.journal import Record
 from protocol.wire.messages import (
     CloseChannel,
@@ -92,7 +92,7 @@ def test_every_explanation_is_in_the_document_about_fidelity() -> None:
     assert [each.function for each in EXPLANATIONS if each.function not in text] == []
 
 
-# --- what is left out of the comparison, and what is not ---------------------------------------------------------------
+# --- what is left out of the comparison, and what is not --------------------------------------------------------------
 
 
 def journal(*said: Message) -> list[Record]:
@@ -105,7 +105,7 @@ def opening(relid: int, gpadl: int, first_page: int, *, pages: int = 8) -> list[
     return [
         GpadlHeader(Relid(relid), GpadlId(gpadl), 8 + 8 * pages, 1, words),
         GpadlCreated(Relid(relid), GpadlId(gpadl), 0),
-        OpenChannel(Relid(relid), relid, GpadlId(gpadl), 0, pages // 2, bytes(120)),
+        OpenChannel(Relid(relid), relid, GpadlId(gpadl), VpIndex(0), pages // 2, bytes(120)),
     ]
 
 

@@ -59,8 +59,8 @@ EXPLANATIONS: Final = (
         "order of the VPs",
         ANYTHING,
         r"VP 0(, VP \d)*",
-        "the emulated CPUs boot at the same time, as those of Linux 6.15 and later set up their SynICs",
-        "cpuhp_setup_state (one CPU after the other)",
+        "the emulated CPUs do it at the same time, as newer kernels do (vmbus_percpu_work)",
+        "cpuhp_setup_state",
     ),
     Explanation(
         r"SynIC of VP \d+",
@@ -73,8 +73,8 @@ EXPLANATIONS: Final = (
         "order in which channels are opened",
         ANYTHING,
         ANYTHING,
-        "the drivers prefer asynchronous probing, so devices are probed at the same time; here one after the other",
-        "__driver_attach (PROBE_PREFER_ASYNCHRONOUS)",
+        "the drivers say PROBE_PREFER_ASYNCHRONOUS, so devices are probed at the same time; here one after the other",
+        "__driver_attach",
     ),
     Explanation(
         _COMMANDS,

@@ -98,6 +98,6 @@ class _Reader:
                 return f"({value[0]:#x}, {len(value) - 1} pages)"
             case "words" if isinstance(message, GpadlBody):
                 return f"({len(value)} pages)"
-            case "parent_to_child_monitor" | "child_to_parent_monitor":
+            case "interrupt_page" | "parent_to_child_monitor" | "child_to_parent_monitor":
                 return "a page" if value and value % PAGE_SIZE == 0 else f"{value:#x}"
         return value.hex().rstrip("0") or "0" if isinstance(value, bytes) else str(value)

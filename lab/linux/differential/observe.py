@@ -15,7 +15,7 @@ from lab.linux.differential import files, messages, packets
 from lab.linux.differential.files import Device, GuestFiles
 from lab.linux.differential.streams import Streams
 from lab.linux.vm import LinuxVm
-from lab.spec import LinuxSpec, VmSpec
+from lab.spec import VmSpec
 from lab.supervised import SupervisedVm
 from lab.views import Views
 from lab.vm import VM
@@ -39,9 +39,9 @@ async def emulated(spec: VmSpec) -> Streams:
     return await _traced(replace(spec, name=f"{spec.name}-emulated", policy="legacy", linux=None), _emulated)
 
 
-async def real(spec: VmSpec, linux: LinuxSpec) -> Streams:
+async def real(spec: VmSpec) -> Streams:
     """The kernel under QEMU."""
-    return await _traced(replace(spec, name=f"{spec.name}-real", linux=linux), _real)
+    return await _traced(replace(spec, name=f"{spec.name}-real"), _real)
 
 
 async def _emulated(spec: VmSpec) -> GuestFiles:

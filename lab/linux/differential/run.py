@@ -11,22 +11,22 @@ from rich.text import Text
 
 from lab.linux.differential import observe
 from lab.linux.differential.compare import Row, Verdict, compare
-from lab.spec import LinuxSpec, VmSpec
+from lab.spec import VmSpec
 from protocol.errors import ExitCode
 
 COLOURS: Final = {Verdict.EQUAL: "green", Verdict.EXPLAINED: "yellow", Verdict.UNEXPLAINED: "bold red"}
 WIDTH_WITHOUT_TERMINAL: Final = 160
 
 
-async def differences(spec: VmSpec, linux: LinuxSpec) -> list[Row]:
-    """Start ``spec`` twice, and compare."""
-    return list(compare(await observe.emulated(spec), await observe.real(spec, linux)))
+async def differences(spec: VmSpec) -> list[Row]:
+    """Start ``spec``, which says what Linux is booted from, twice, and compare."""
+    return list(compare(await observe.emulated(spec), await observe.real(spec)))
 
 
-async def run_diff(spec: VmSpec, linux: LinuxSpec) -> ExitCode:
+async def run_diff(spec: VmSpec) -> ExitCode:
     """The table on standard output; a difference that nothing explains is a failed check."""
     with Console(stderr=True).status("starting the emulated guest, then the real kernel"):
-        rows = await differences(spec, linux)
+        rows = await differences(spec)
     out = Console(highlight=False)
     if not out.is_terminal:
         out = Console(highlight=False, width=WIDTH_WITHOUT_TERMINAL)
