@@ -115,9 +115,7 @@ class Checksum(Program):
 
     async def _digest(self, extents: Extents) -> None:
         digest, words = sha256(), self.words
-        often = max(
-            1, len(self._window) // 4
-        )  # readers are woken in batches, for each wake-up costs an interrupt
+        often = max(1, len(self._window) // 4)  # readers are woken in batches, for each wake-up costs an interrupt
         for index in range(len(extents)):
             if not await self._filled(index):
                 break

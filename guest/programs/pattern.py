@@ -28,9 +28,7 @@ Work = Callable[[Disk, Extent], Awaitable[None]]
 def pattern(seed: int, offset: int, length: int) -> bytes:
     """What belongs at ``offset`` on the disk: SHAKE-128 of (seed, number of the chunk) for each chunk of 4096 bytes."""
     chunks = range(offset // CHUNK, -(-(offset + length) // CHUNK))
-    data = b"".join(
-        shake_128(seed.to_bytes(8, "little") + n.to_bytes(8, "little")).digest(CHUNK) for n in chunks
-    )
+    data = b"".join(shake_128(seed.to_bytes(8, "little") + n.to_bytes(8, "little")).digest(CHUNK) for n in chunks)
     return data[offset % CHUNK : offset % CHUNK + length]
 
 
@@ -98,9 +96,7 @@ class Pattern(Program):
 
     async def _all_reach(self, stage: int) -> bool:
         """Wait until every CPU has; False: the program has failed."""
-        await self.changed.wait_event(
-            lambda: all(cpu.stage >= stage for cpu in self.cpus) or self.words.failed != 0
-        )
+        await self.changed.wait_event(lambda: all(cpu.stage >= stage for cpu in self.cpus) or self.words.failed != 0)
         return not self.words.failed
 
     # --- every CPU --------------------------------------------------------------------------------------------------

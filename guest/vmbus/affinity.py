@@ -86,6 +86,4 @@ def vmbus_onmodifychannel_response(bus: Vmbus, response: ModifyChannelResponse) 
     """From 5.3 on: the host will not interrupt the old CPU any more. A refusal is logged, and that is all."""
     bus.tables.connection.modchan_completed += 1
     if response.status:
-        bus.printk(
-            f"hv_vmbus: Error status {response.status:x} in MODIFYCHANNEL response for relid {response.relid}"
-        )
+        bus.printk(f"hv_vmbus: Error status {response.status:x} in MODIFYCHANNEL response for relid {response.relid}")

@@ -43,9 +43,7 @@ class VmbusChannel:
         self.primary: Final = primary
         self.sub_channels: list[VmbusChannel] = []
         self.device: VmbusDevice
-        self.callback_event: Final = core.tasklet(
-            tables.callback_events[relid], partial(dispatch.vmbus_on_event, self)
-        )
+        self.callback_event: Final = core.tasklet(tables.callback_events[relid], partial(dispatch.vmbus_on_event, self))
         self.rescind_event: Final = core.completion(tables.rescind_events[relid])
         self.sched_lock: Final = core.locks.irqsave("sched_lock", relid)
         self.outbound: Final = core.locks.irqsave("outbound", relid)
@@ -82,9 +80,7 @@ class VmbusChannel:
         EAGAIN (the host refused), and what posting raises.
         """
         if len(user_data) > USER_DEFINED_BYTES:
-            raise VmbusError(
-                errno.EINVAL, f"{len(user_data)} bytes for the device, at most {USER_DEFINED_BYTES}"
-            )
+            raise VmbusError(errno.EINVAL, f"{len(user_data)} bytes for the device, at most {USER_DEFINED_BYTES}")
         await opening.vmbus_open(self, send_bytes, recv_bytes, user_data)
 
     async def close(self) -> None:
@@ -138,9 +134,7 @@ class VmbusChannel:
         self, ranges: Sequence[GpaRange], payload: bytes, transaction_id: int = 0, flags: int = 0
     ) -> bool:
         """``vmbus_sendpacket_mpb_desc``: a packet about guest memory, which the host reads or writes directly."""
-        return self.send_packet(
-            payload, transaction_id, PacketType.GPA_DIRECT, flags, gpa_direct.encode(ranges)
-        )
+        return self.send_packet(payload, transaction_id, PacketType.GPA_DIRECT, flags, gpa_direct.encode(ranges))
 
     def receive(self, callback: Callable[[Packet], None], limit: int | None = None) -> int:
         """Take packets until there are none, or ``limit``; returns how many. Called from the channel's callback.

@@ -83,9 +83,7 @@ async def bind(bus: Vmbus, driver: HvDriver, device: VmbusDevice) -> bool:
             number = error.errno or errno.EIO
     bus.printk(f"hv_vmbus: probe failed for device {device.name} (-{number})")
     if number not in (errno.ENODEV, errno.ENXIO):
-        bus.printk(
-            f"{driver.name} {device.name}: probe with driver {driver.name} failed with error -{number}"
-        )
+        bus.printk(f"{driver.name} {device.name}: probe with driver {driver.name} failed with error -{number}")
     return False
 
 

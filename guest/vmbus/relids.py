@@ -140,9 +140,7 @@ class ChannelIrqs:
             request_irq(core, irq, self._handler, words.irq_name, channel.relid)
         except OSError as error:
             number = error.errno or errno.EINVAL
-            self._bus.printk(
-                f"hv_vmbus: request_irq failed with -{number} for relid {channel.relid} irq {irq}"
-            )
+            self._bus.printk(f"hv_vmbus: request_irq failed with -{number} for relid {channel.relid} irq {irq}")
             raise VmbusError(number, f"IRQ {irq} cannot be requested") from None
         irq_set_affinity_and_hint(core, irq, 1 << words.target_cpu)
         words.irq_requested = 1

@@ -26,9 +26,7 @@ BLOCK = 512
 class Machine:
     """``bench``, and what storvsc found. ``programs(core, storvsc)`` may place more in kernel memory."""
 
-    def __init__(
-        self, ram: Ram, cpus: int = 2, programs: Any = lambda core, storvsc: None, depth: int = 32
-    ) -> None:
+    def __init__(self, ram: Ram, cpus: int = 2, programs: Any = lambda core, storvsc: None, depth: int = 32) -> None:
         class Driver(Storvsc):
             queue_depth = depth
 
@@ -99,7 +97,6 @@ class Machine:
 def image(blocks: int = 128, **options: bool) -> Image:
     """``blocks`` blocks of which no two bytes in a row, and no two blocks, are alike."""
     data = b"".join(
-        (n * 257).to_bytes(4, "little") + bytes((n + i) % 251 for i in range(BLOCK - 4))
-        for n in range(blocks)
+        (n * 257).to_bytes(4, "little") + bytes((n + i) % 251 for i in range(BLOCK - 4)) for n in range(blocks)
     )
     return Image(data, **options)

@@ -38,9 +38,7 @@ def run_pattern(machine: Machine, seed: int, offset: int, length: int) -> Patter
     return program
 
 
-@pytest.mark.parametrize(
-    ("first", "blocks"), [(0, 1), (1, 9), (EXTENT - 3, 2 * EXTENT + 6), (5, 7 * EXTENT)], ids=str
-)
+@pytest.mark.parametrize(("first", "blocks"), [(0, 1), (1, 9), (EXTENT - 3, 2 * EXTENT + 6), (5, 7 * EXTENT)], ids=str)
 def test_the_pattern_fills_its_range_and_touches_nothing_else(ram: GuestRam, first: int, blocks: int) -> None:
     machine = Machine(ram, CPUS, patterns)
     disk = image(8 * EXTENT)
@@ -95,14 +93,10 @@ def test_a_write_error_ends_the_pattern(ram: GuestRam) -> None:
 
 
 @pytest.mark.parametrize(("offset", "length"), [(1, 512), (0, 100), (0, 0), (512, 128 * 512), (-512, 512)])
-def test_a_range_that_is_not_on_the_disk_is_the_operators_mistake(
-    ram: GuestRam, offset: int, length: int
-) -> None:
+def test_a_range_that_is_not_on_the_disk_is_the_operators_mistake(ram: GuestRam, offset: int, length: int) -> None:
     machine = Machine(ram, CPUS, patterns)
     machine.attach({FIRST: image(128)})
-    with pytest.raises(
-        OperatorError, match="choose a range of whole blocks of 512 bytes within the 65536 of sda"
-    ):
+    with pytest.raises(OperatorError, match="choose a range of whole blocks of 512 bytes within the 65536 of sda"):
         machine.programs[0].start("sda", 0, offset, length)
 
 

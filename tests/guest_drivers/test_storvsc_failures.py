@@ -84,9 +84,7 @@ def test_a_host_that_spoils_the_ring_fails_requests_and_not_the_guest(ram: Guest
     ring.control[READ_INDEX] = 12345
     with pytest.raises(BlockError, match="NO_CONNECT"):
         machine.read(0, 1)
-    assert (
-        machine.bench.buses[0].log[-1].startswith("hv_storvsc: channel 1: corrupt ring: read_index is 12345")
-    )
+    assert machine.bench.buses[0].log[-1].startswith("hv_storvsc: channel 1: corrupt ring: read_index is 12345")
 
 
 def test_removal_waits_for_what_is_under_way_and_frees_the_rings(ram: GuestRam) -> None:

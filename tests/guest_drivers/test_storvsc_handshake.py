@@ -38,9 +38,7 @@ def good(packet: VstorPacket) -> VstorPacket:
 
 def refusing(operation: Operation, status: NtStatus = NtStatus.INVALID_DEVICE_STATE) -> Answer:
     def answer(packet: VstorPacket) -> VstorPacket:
-        return (
-            VstorPacket(Operation.COMPLETE_IO, 0, status) if packet.operation == operation else good(packet)
-        )
+        return VstorPacket(Operation.COMPLETE_IO, 0, status) if packet.operation == operation else good(packet)
 
     return answer
 
@@ -50,9 +48,7 @@ def knowing(*versions: int) -> Answer:
         if packet.operation != Operation.QUERY_PROTOCOL_VERSION:
             return good(packet)
         known = ProtocolVersion.decode(packet.body).version in versions
-        return VstorPacket(
-            Operation.COMPLETE_IO, 0, NtStatus.SUCCESS if known else NtStatus.REVISION_MISMATCH
-        )
+        return VstorPacket(Operation.COMPLETE_IO, 0, NtStatus.SUCCESS if known else NtStatus.REVISION_MISMATCH)
 
     return answer
 
@@ -193,9 +189,7 @@ def test_the_answer_may_come_to_another_cpu_than_the_one_that_probes(ram: GuestR
         (b"", 0, "malformed"),
     ],
 )
-def test_what_nobody_asked_for_is_counted_and_dropped(
-    ram: GuestRam, payload: bytes, id: int, count: str
-) -> None:
+def test_what_nobody_asked_for_is_counted_and_dropped(ram: GuestRam, payload: bytes, id: int, count: str) -> None:
     machine = Machine(ram)
     host = Silent()
     line = machine.bench.plug(host, 0)

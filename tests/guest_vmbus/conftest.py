@@ -226,9 +226,7 @@ class FakeHost:
     def offer(self, relid: int, class_id: UUID, sub: int = 0, instance: int = 0) -> OfferChannel:
         """Offer a channel now or, before the guest has asked, later. Sub-channels name the relid of their primary."""
         connection = ConnectionId(0x2000 + relid)
-        offer = OfferChannel(
-            class_id, UUID(int=instance or relid), 0, 0, bytes(120), sub, 0, Relid(relid), connection
-        )
+        offer = OfferChannel(class_id, UUID(int=instance or relid), 0, 0, bytes(120), sub, 0, Relid(relid), connection)
         self.partition.listen_events(connection, lambda: self._on_doorbell(relid))
         self.offers.append(offer)
         if self._offers_requested:
@@ -334,9 +332,7 @@ class Machine:
         self.ports = [VpPort(VpIndex(n), self.ram, self.wires[n]) for n in range(cpus)]
         words = memoryview(bytearray(8 << 20)).cast("Q")
         bank = Bank()
-        self.cores = [
-            Core(Cpu(n), cpus, self.ports[n], KernelMemory(words), bank, self.clock) for n in range(cpus)
-        ]
+        self.cores = [Core(Cpu(n), cpus, self.ports[n], KernelMemory(words), bank, self.clock) for n in range(cpus)]
         self.systems = [
             System(
                 core,
@@ -370,10 +366,7 @@ class Machine:
 
     def step(self) -> None:
         """Let everything happen that needs no time to pass."""
-        while any(
-            wire.queue or core.port.pending or core.softirqs or core.sched.ready
-            for wire, core in self._cpus()
-        ):
+        while any(wire.queue or core.port.pending or core.softirqs or core.sched.ready for wire, core in self._cpus()):
             for wire, core in self._cpus():
                 wire.deliver()
                 core.run()

@@ -221,9 +221,7 @@ def test_every_bit_that_was_cleared_is_accounted_for(machine: Machine) -> None:
     for _ in range(300):
         machine.tables.channels[DISK].rescind = choose((0, 0, 0, 1))
         for _ in range(choose((0, 1, 3))):
-            machine.partition.signal(
-                VpIndex(choose((0, 1))), MESSAGE_SINT, choose((0, 99, MOUSE, HEARTBEAT, DISK))
-            )
+            machine.partition.signal(VpIndex(choose((0, 1))), MESSAGE_SINT, choose((0, 99, MOUSE, HEARTBEAT, DISK)))
         machine.host.signal(0, vp=choose((0, 1)))
         if choose((True, False)):
             machine.vector(0)

@@ -75,9 +75,7 @@ def test_a_channel_is_known_to_every_cpu_before_it_is_opened(vm: MakeMachine, po
 
 
 @BOTH
-def test_sub_channels_go_to_the_driver_of_their_primary_on_the_next_cpu(
-    vm: MakeMachine, policy: Policy
-) -> None:
+def test_sub_channels_go_to_the_driver_of_their_primary_on_the_next_cpu(vm: MakeMachine, policy: Policy) -> None:
     machine = vm(4, policy)
     machine.host.offer(14, HV_SCSI_GUID)
     machine.boot()
@@ -86,9 +84,7 @@ def test_sub_channels_go_to_the_driver_of_their_primary_on_the_next_cpu(
     machine.settle()
     primary = machine.channel(14)
     assert [(c.relid, c.target_cpu) for c in primary.sub_channels] == [(23, 1), (24, 2), (25, 3)]
-    assert all(
-        c.words.state == ChannelState.OPENED and c.device is primary.device for c in primary.sub_channels
-    )
+    assert all(c.words.state == ChannelState.OPENED and c.device is primary.device for c in primary.sub_channels)
     assert [m.target_vp for m in machine.host.seen if isinstance(m, OpenChannel)] == [0, 1, 2, 3]
 
 

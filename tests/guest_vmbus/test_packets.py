@@ -36,9 +36,7 @@ def with_heartbeat(vm: MakeMachine, policy: Policy, driver: type[Recorder] = Rec
 
 
 @pytest.mark.parametrize("driver", [Recorder, DirectRecorder, IsrRecorder])
-def test_every_callback_mode_delivers_each_packet_once(
-    vm: MakeMachine, policy: Policy, driver: type[Recorder]
-) -> None:
+def test_every_callback_mode_delivers_each_packet_once(vm: MakeMachine, policy: Policy, driver: type[Recorder]) -> None:
     machine = with_heartbeat(vm, policy, driver)
     sent = [number.to_bytes(8, "little") for number in range(30)]
     for number, payload in enumerate(sent):
@@ -88,9 +86,7 @@ def test_what_comes_while_the_host_is_silenced_is_found_by_the_look_after_unmask
     assert [payload for _, payload in driver.received] == [b"in time ", b"late one"]
 
 
-def test_any_cpu_may_send_and_the_host_is_signalled_once_per_emptiness(
-    vm: MakeMachine, policy: Policy
-) -> None:
+def test_any_cpu_may_send_and_the_host_is_signalled_once_per_emptiness(vm: MakeMachine, policy: Policy) -> None:
     machine = with_heartbeat(vm, policy)
     for cpu in (0, 1, 1):
         assert machine.channel(HEARTBEAT, cpu).send_packet(bytes([cpu]) * 8)
@@ -112,9 +108,7 @@ def test_guest_memory_is_described_to_the_host(vm: MakeMachine, policy: Policy) 
     assert ranges[1].byte_count == 2 * PAGE_SIZE
 
 
-def test_a_full_ring_says_no_and_the_callback_comes_when_there_is_room(
-    vm: MakeMachine, policy: Policy
-) -> None:
+def test_a_full_ring_says_no_and_the_callback_comes_when_there_is_room(vm: MakeMachine, policy: Policy) -> None:
     machine = with_heartbeat(vm, policy)
     channel = machine.channel(HEARTBEAT, cpu=1)
     sent = 0
@@ -129,9 +123,7 @@ def test_a_full_ring_says_no_and_the_callback_comes_when_there_is_room(
     assert channel.send_packet(bytes(1000))
 
 
-def test_a_small_packet_does_not_make_the_host_forget_who_waits_for_more_room(
-    vm: MakeMachine, policy: Policy
-) -> None:
+def test_a_small_packet_does_not_make_the_host_forget_who_waits_for_more_room(vm: MakeMachine, policy: Policy) -> None:
     machine = with_heartbeat(vm, policy)
     large, small = machine.channel(HEARTBEAT, 0), machine.channel(HEARTBEAT, 1)
     while large.send_packet(bytes(1000)):
@@ -143,9 +135,7 @@ def test_a_small_packet_does_not_make_the_host_forget_who_waits_for_more_room(
     assert machine.driver(1).callbacks == calls + 1, "so those who wait look again, and wish again"
 
 
-def test_a_host_that_corrupts_a_ring_loses_the_channel_and_nothing_else(
-    vm: MakeMachine, policy: Policy
-) -> None:
+def test_a_host_that_corrupts_a_ring_loses_the_channel_and_nothing_else(vm: MakeMachine, policy: Policy) -> None:
     machine = with_heartbeat(vm, policy)
     words = machine.tables.channels[HEARTBEAT]
     machine.ram.page(words.ring_pfn + words.send_pages).cast("I")[WRITE_INDEX] = 0x12345

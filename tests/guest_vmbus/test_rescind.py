@@ -67,9 +67,7 @@ def test_a_channel_that_was_never_opened_is_only_released(vm: MakeMachine, polic
 
 
 @POLICIES
-def test_a_rescind_right_behind_its_offer_waits_until_the_offer_is_worked_off(
-    vm: MakeMachine, policy: Policy
-) -> None:
+def test_a_rescind_right_behind_its_offer_waits_until_the_offer_is_worked_off(vm: MakeMachine, policy: Policy) -> None:
     machine = booted(vm, policy)
     machine.host.offer(3, HV_MOUSE_GUID)
     machine.host.rescind(3)

@@ -59,9 +59,7 @@ def inquiry(first: Pfn, length: int, page: int | None = None) -> ScsiCommand:
 
 
 def report_luns(first: Pfn, length: int) -> ScsiCommand:
-    return ScsiCommand(
-        bytes((Opcode.REPORT_LUNS,)) + bytes(5) + length.to_bytes(4, "big") + bytes(2), length, first
-    )
+    return ScsiCommand(bytes((Opcode.REPORT_LUNS,)) + bytes(5) + length.to_bytes(4, "big") + bytes(2), length, first)
 
 
 def read_capacity_10(first: Pfn) -> ScsiCommand:
@@ -69,12 +67,7 @@ def read_capacity_10(first: Pfn) -> ScsiCommand:
 
 
 def read_capacity_16(first: Pfn) -> ScsiCommand:
-    cdb = (
-        bytes((Opcode.SERVICE_ACTION_IN_16, SAI_READ_CAPACITY_16))
-        + bytes(8)
-        + (32).to_bytes(4, "big")
-        + bytes(2)
-    )
+    cdb = bytes((Opcode.SERVICE_ACTION_IN_16, SAI_READ_CAPACITY_16)) + bytes(8) + (32).to_bytes(4, "big") + bytes(2)
     return ScsiCommand(cdb, 32, first)
 
 
