@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from tests.wire.header_layout import COMMITTED, VARIABLE, find_headers, measure, names_declared
 
 KERNEL_OWN = {
