@@ -7,7 +7,7 @@ import os
 
 from guest.kernel.memory import KernelMemory
 from lab.guest_view import GuestView
-from lab.rundir import VmInfo
+from lab.rundir import REAL_KERNEL, VmInfo
 from protocol.errors import OperatorError
 
 
@@ -15,6 +15,8 @@ class Memories:
     """Raises ``OperatorError`` if the VM cannot be looked into."""
 
     def __init__(self, info: VmInfo) -> None:
+        if info.policy == REAL_KERNEL:
+            raise OperatorError(f"VM '{info.name}' runs a real kernel: look into it from its console ('linux --keep')")
         try:
             self.ram = _map(info.memory_path(info.ram_fd))
             self.kernel = KernelMemory(_map(info.memory_path(info.kernel_fd)).cast("Q"))

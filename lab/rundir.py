@@ -19,6 +19,9 @@ from protocol.errors import OperatorError
 SOCKET_PATH_MAX = 100
 """A Unix socket's path is at most 107 bytes; the longest name we put behind the directory is ``/cpu63``."""
 
+REAL_KERNEL = "linux"
+"""The policy of a VM whose guest is a real kernel: it has its own."""
+
 
 def base() -> Path:
     """Where the run directories of this user are."""

@@ -154,7 +154,7 @@ class Supervisor:
             ram_fd=self.ram.fd,
             kernel_fd=self.kernel_fd,
             vcpus=spec.vcpus,
-            policy=spec.policy,
+            policy=spec.policy if spec.linux is None else rundir.REAL_KERNEL,
             started=time.time(),
         ).write()
         tell("started")

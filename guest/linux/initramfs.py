@@ -7,7 +7,6 @@ console stays what the kernel and a person say.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import PurePath
 from typing import Final
 
 from guest.linux import cpio
@@ -44,7 +43,7 @@ def initramfs(busybox: bytes, modules: Mapping[str, bytes], scripts: Mapping[str
 
 def module_name(path: str) -> str:
     """``.../hv_utils.ko`` is hv_utils; so is ``hv-utils.ko.xz``."""
-    return PurePath(path).name.partition(".")[0].replace("-", "_")
+    return path.rpartition("/")[2].partition(".")[0].replace("-", "_")
 
 
 def wanted(paths: Iterable[str]) -> dict[str, str]:

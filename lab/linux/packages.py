@@ -10,12 +10,14 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from protocol.errors import OperatorError
 
+LISTS_SECONDS = 3600.0
 Say = Callable[[str], None]
 """Tells the operator what takes time."""
 
@@ -80,17 +82,16 @@ class Packages:
     # --- apt ----------------------------------------------------------------------------------------------------------
 
     def _update(self) -> None:
-        lists = self.cache / "apt" / "lists"
-        if lists.is_dir():
+        """Lists of yesterday name packages that the servers may not have any more."""
+        apt = self.cache / "apt"
+        stamp = apt / "updated"
+        if stamp.exists() and time.time() - stamp.stat().st_mtime < LISTS_SECONDS:
             return
         self.say("fetching package lists")
-        (self.cache / "apt" / "archives" / "partial").mkdir(parents=True, exist_ok=True)
-        (lists / "partial").mkdir(parents=True)
-        try:
-            self._apt("-q", "update")
-        except OperatorError:
-            shutil.rmtree(lists)
-            raise
+        for directory in ("lists", "archives"):
+            (apt / directory / "partial").mkdir(parents=True, exist_ok=True)
+        self._apt("-q", "update")
+        stamp.touch()
 
     def _options(self) -> list[str]:
         apt = self.cache / "apt"
