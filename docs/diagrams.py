@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from host.vmbus.tables import TABLES
 from host.vsp.storage.handshake import NEXT
@@ -18,16 +19,16 @@ DOCUMENT = Path(__file__).parent / "design.md"
 BLOCK = re.compile(r"(<!-- drawn: (?P<name>\w+) -->\n).*?(<!-- /drawn -->)", re.DOTALL)
 
 
-def edges(table: Mapping[tuple[Enum, Enum], object]) -> Iterator[tuple[Enum, Enum, Enum]]:
+def edges(table: Mapping[tuple[Enum, Enum], Any]) -> Iterator[tuple[Enum, Enum, Enum]]:
     """(state, event, next state) for every legitimate event that changes the state."""
     for (state, event), transition in table.items():
         if getattr(transition, "fault", None) is None:
-            following = getattr(transition, "next", transition)
+            following: Enum = getattr(transition, "next", transition)
             if following is not state:
                 yield state, event, following
 
 
-def draw(table: Mapping[tuple[Enum, Enum], object]) -> str:
+def draw(table: Mapping[tuple[Enum, Enum], Any]) -> str:
     """A Mermaid state diagram; parallel edges share a label."""
     labels: dict[tuple[str, str], list[str]] = {}
     for state, event, following in edges(table):
