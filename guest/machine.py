@@ -44,6 +44,16 @@ DRIVERS: Final[tuple[type[HvDriver], ...]] = (HvUtils, Storvsc)
 """What the guest has loaded, in the order in which the drivers are asked."""
 
 
+def _noted(handler: Callable[[], None], vector: int, journal: Journal) -> Callable[[], None]:
+    """The handler of a vector, with a line in the journal before each run."""
+
+    def noted() -> None:
+        journal("interrupt", vector)
+        handler()
+
+    return noted
+
+
 class GuestCpu:
     """What a shell drives. Made on every CPU with the same arguments."""
 
@@ -55,7 +65,8 @@ class GuestCpu:
             "checksum": Checksum(core, storvsc.disks).start,
             "pattern": Pattern(core, storvsc.disks).start,
         }
-        self._booted = False
+        if journal is not None:
+            core.vectors = {vector: _noted(handler, vector, journal) for vector, handler in core.vectors.items()}
 
     def start(self) -> None:
         """Boot this CPU."""

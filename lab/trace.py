@@ -64,6 +64,8 @@ def describe(record: Record, decoder: MessageDecoder) -> str:
             return f"VP {vp} {arrow} {decoder.text(payload)}{status}"
         case "signals", (vp, signals):
             return f"VP {vp} <- {', '.join(map(_signal, signals))}"
+        case "interrupt", (vector,):
+            return f"vector {vector:#x}"
         case "doorbell", (vp, status, connection):
             return f"VP {vp} -> connection {connection:#x}" + (f" (status {status:#x})" if status else "")
         case "packet", (relid, direction, kind, flags, payload):
