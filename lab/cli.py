@@ -283,7 +283,7 @@ def bench_command(rounds: int, json_path: str | None) -> None:
 def main() -> None:
     """Entry point. Errors are one line; a traceback is a bug."""
     try:
-        cli.main(standalone_mode=False)
+        cli.main(standalone_mode=False, prog_name="./launch.sh")
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as error:
