@@ -14,19 +14,32 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Generic, TypeVar, overload
 
 
-class Word:
-    """One unsigned 64-bit word of a :class:`Struct`. ``writer`` names the CPU or the lock that may store to it."""
+class Field:
+    """A member of a :class:`Struct`: ``words`` of it, ``offset`` words from the start of the structure.
 
-    __slots__ = ("name", "offset", "writer")
-    words = 1
+    ``writer`` names the CPU or the lock that may store to it.
+    """
 
-    def __init__(self, writer: str) -> None:
+    __slots__ = ("offset", "words", "writer")
+
+    def __init__(self, words: int, writer: str) -> None:
+        self.words = words
         self.writer = writer
-        self.name = ""
         self.offset = 0
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
+    def view(self, at: Struct) -> memoryview:
+        """The words themselves."""
+        start = at.base + self.offset
+        return at.memory[start : start + self.words]
+
+
+class Word(Field):
+    """One unsigned 64-bit word."""
+
+    __slots__ = ()
+
+    def __init__(self, writer: str) -> None:
+        super().__init__(1, writer)
 
     @overload
     def __get__(self, at: None, owner: type) -> Word: ...
@@ -42,93 +55,56 @@ class Word:
         at.memory[at.base + self.offset] = value
 
 
-class Text:
-    """A NUL-terminated byte string of at most ``size - 1`` bytes, ``size`` a multiple of 8; longer text is cut."""
+class Bytes(Field):
+    """``size`` raw bytes, a multiple of 8; shorter values are padded with zeros."""
 
-    __slots__ = ("name", "offset", "size", "words", "writer")
-
-    def __init__(self, size: int, writer: str) -> None:
-        self.size = size
-        self.words = size // 8
-        self.writer = writer
-        self.name = ""
-        self.offset = 0
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    @overload
-    def __get__(self, at: None, owner: type) -> Text: ...
-    @overload
-    def __get__(self, at: Struct, owner: type) -> str: ...
-    def __get__(self, at: Struct | None, owner: type) -> Text | str:
-        if at is None:
-            return self
-        start = at.base + self.offset
-        return at.memory[start : start + self.words].tobytes().split(b"\0", 1)[0].decode(errors="ignore")
-
-    def __set__(self, at: Struct, value: str) -> None:
-        raw = value.encode()[: self.size - 1].ljust(self.size, b"\0")
-        start = at.base + self.offset
-        at.memory[start : start + self.words] = memoryview(raw).cast("Q")
-
-
-class Bytes:
-    """A fixed number of raw bytes, ``size`` a multiple of 8."""
-
-    __slots__ = ("name", "offset", "size", "words", "writer")
+    __slots__ = ()
 
     def __init__(self, size: int, writer: str) -> None:
-        self.size = size
-        self.words = size // 8
-        self.writer = writer
-        self.name = ""
-        self.offset = 0
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
+        super().__init__(size // 8, writer)
 
     @overload
     def __get__(self, at: None, owner: type) -> Bytes: ...
     @overload
     def __get__(self, at: Struct, owner: type) -> bytes: ...
     def __get__(self, at: Struct | None, owner: type) -> Bytes | bytes:
-        if at is None:
-            return self
-        start = at.base + self.offset
-        return at.memory[start : start + self.words].tobytes()
+        return self if at is None else self.view(at).tobytes()
 
     def __set__(self, at: Struct, value: bytes) -> None:
-        start = at.base + self.offset
-        at.memory[start : start + self.words] = memoryview(value.ljust(self.size, b"\0")).cast("Q")
+        self.view(at)[:] = memoryview(value.ljust(self.words * 8, b"\0")).cast("Q")
 
 
-class Array:
-    """``count`` words in a row, one per CPU as a rule; used as ``struct.array(field)[i]`` or by absolute index."""
+class Text(Field):
+    """A NUL-terminated string of at most ``size - 1`` bytes of UTF-8, ``size`` a multiple of 8; longer text is cut."""
 
-    __slots__ = ("name", "offset", "words", "writer")
+    __slots__ = ()
 
-    def __init__(self, count: int, writer: str) -> None:
-        self.words = count
-        self.writer = writer
-        self.name = ""
-        self.offset = 0
+    def __init__(self, size: int, writer: str) -> None:
+        super().__init__(size // 8, writer)
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
+    @overload
+    def __get__(self, at: None, owner: type) -> Text: ...
+    @overload
+    def __get__(self, at: Struct, owner: type) -> str: ...
+    def __get__(self, at: Struct | None, owner: type) -> Text | str:
+        return self if at is None else self.view(at).tobytes().split(b"\0", 1)[0].decode(errors="ignore")
+
+    def __set__(self, at: Struct, value: str) -> None:
+        size = self.words * 8
+        self.view(at)[:] = memoryview(value.encode()[: size - 1].ljust(size, b"\0")).cast("Q")
+
+
+class Array(Field):
+    """``count`` words in a row, one per CPU as a rule; ``struct.field[i]`` loads and stores one of them."""
+
+    __slots__ = ()
 
     @overload
     def __get__(self, at: None, owner: type) -> Array: ...
     @overload
     def __get__(self, at: Struct, owner: type) -> memoryview: ...
     def __get__(self, at: Struct | None, owner: type) -> Array | memoryview:
-        if at is None:
-            return self
-        start = at.base + self.offset
-        return at.memory[start : start + self.words]
-
-
-Field = Word | Text | Bytes | Array
+        return self if at is None else self.view(at)
 
 
 class Struct:
@@ -144,7 +120,7 @@ class Struct:
         cls.fields = dict(cls.fields)
         offset = cls.size
         for name, field in vars(cls).items():
-            if isinstance(field, Word | Text | Bytes | Array):
+            if isinstance(field, Field):
                 field.offset = offset
                 offset += field.words
                 cls.fields[name] = field
