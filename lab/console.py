@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from types import TracebackType
 from typing import Self
@@ -14,11 +15,19 @@ from rich.table import Table
 from lab.report import Report
 
 
+class Output(rich.console.Console):
+    """Standard output whose reader may leave (``| head``): what is left to say is dropped, the exit code stands."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class Console:
     """Progress goes to standard error and only to a terminal; results go to standard output."""
 
     def __init__(self, next_steps: list[str]) -> None:
-        self._out = rich.console.Console(highlight=False, soft_wrap=True)
+        self._out = Output(highlight=False, soft_wrap=True)
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
