@@ -22,9 +22,9 @@ TRIPS = 2000
 """Round trips on each path in each round."""
 RING_GATES = {64: (2.5, 4.5), 1500: (2.7, 5.5), 4096: (4.0, 9.0)}
 """Payload in bytes: how many times as many packets as messages, gate and goal."""
-RING_RUNS = 3
-RING_PACKETS = 1_000_000
-"""Through rings, over all rounds and sizes."""
+RING_RUNS = 4
+RING_PACKETS = {64: 40_000, 1500: 20_000, 4096: 12_000}
+"""In each run, by payload: more than two million in nine rounds."""
 TABLE_WIDTH = 118
 FLAGS = 64_000
 """Event flags dispatched in each round, for each number of pending ones and each design."""
@@ -56,30 +56,26 @@ def dispatch_figures(rounds: int, flags: int, progress: Progress) -> list[Figure
     return figures
 
 
-def ring_figures(rounds: int, packets: int, progress: Progress) -> list[Figure]:
-    """Packets through a ring against messages through a socket. ``packets`` are those of one round and size.
+def ring_figures(rounds: int, packets: dict[int, int], progress: Progress) -> list[Figure]:
+    """Packets through a ring against messages through a socket; ``packets`` of a run, by payload.
 
-    As everywhere here, each side's fastest of a few runs in turns is its figure of the round.
+    As with the round trips, the fastest of a few runs in turns is what counts of each side in a round.
     """
-    each = -(-packets // RING_RUNS)
-    rates: dict[int, list[float]] = {size: [] for size in RING_GATES}
-    over_messages: dict[int, list[float]] = {size: [] for size in RING_GATES}
-    doorbells: dict[int, list[float]] = {size: [] for size in RING_GATES}
-    lost = torn = total = 0
+    rates: dict[int, list[float]] = {size: [] for size in packets}
+    over_messages: dict[int, list[float]] = {size: [] for size in packets}
+    doorbells: dict[int, list[float]] = {size: [] for size in packets}
+    total = torn = lost = 0
     for number in range(rounds):
         progress("rings", number, rounds)
-        run = ring_packets.measure(RING_RUNS, each, tuple(RING_GATES))
-        lost, torn, total = lost + run.lost, torn + run.torn, total + run.packets
-        for size in RING_GATES:
-            messages = max(ratios(run.ring_rate[size], run.ratios[size]))
-            rates[size].append(max(run.ring_rate[size]))
-            over_messages[size].append(rates[size][-1] / messages)
+        for size, count in packets.items():
+            run = ring_packets.measure(RING_RUNS, count, (size,))
+            total, torn, lost = total + run.packets, torn + run.torn, lost + run.lost
+            rates[size].append(max(run.ring_rate[size]) / 1000)
+            messages = ratios(run.ring_rate[size], run.ratios[size])
+            over_messages[size].append(max(run.ring_rate[size]) / max(messages))
             doorbells[size].append(max(run.doorbells_per_packet[size]))
     return [
-        *(
-            Figure(f"ring packets, {size} B", [value / 1000 for value in values], unit="k/s")
-            for size, values in rates.items()
-        ),
+        *(Figure(f"ring packets, {size} B", values, unit="k/s") for size, values in rates.items()),
         *(
             Figure(f"ring / ROUTER-DEALER with msgpack, {size} B", values, *RING_GATES[size], larger=True)
             for size, values in over_messages.items()
@@ -109,7 +105,7 @@ def bench(rounds: int, json_path: str | None) -> int:
     with bar:
         figures = trip_figures(rounds, TRIPS, progress)
         figures += dispatch_figures(rounds, FLAGS, progress)
-        figures += ring_figures(rounds, -(-RING_PACKETS // rounds // len(RING_GATES)), progress)
+        figures += ring_figures(rounds, RING_PACKETS, progress)
     out = rich.console.Console(highlight=False)
     out.width = max(out.width, TABLE_WIDTH)
     out.print(table(figures))

@@ -29,7 +29,7 @@ def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(round_trips, "WARM_UP", 10)
     monkeypatch.setattr(main, "TRIPS", 20)
     monkeypatch.setattr(main, "FLAGS", 640)
-    monkeypatch.setattr(main, "RING_PACKETS", 3000)
+    monkeypatch.setattr(main, "RING_PACKETS", {64: 1000, 1500: 1000})
 
 
 def test_every_path_of_a_round_trip_is_measured_in_every_round(in_a_hurry: None) -> None:
