@@ -19,17 +19,20 @@ want="$extras $(cksum <"$here/pyproject.toml")"
 have=$(cat "$stamp" 2>/dev/null || true)
 if [ "$have" != "$want" ] && [ "$have" != "test,check ${want#* }" ]; then
     say "setting up $venv (first use takes about half a minute)"
-    if ! "$python" -m venv "$venv" 2>/dev/null; then
+    # An environment that works is added to, whichever Python made it; anything else is made anew.
+    if ! "$venv/bin/python" -c 'import ssl' 2>/dev/null; then
         rm -rf "$venv"
         # Debian's python3 comes without ensurepip; a pip of the system can fill an environment from outside.
-        if ! "$python" -m pip --version >/dev/null 2>&1 || ! "$python" -m venv --without-pip "$venv"; then
-            say "cannot make a virtual environment: install Debian's python3-venv or python3-pip"
-            exit 2
+        if ! "$python" -m venv "$venv" 2>/dev/null; then
+            rm -rf "$venv"
+            if ! "$python" -m pip --version >/dev/null 2>&1 || ! "$python" -m venv --without-pip "$venv"; then
+                say "cannot make a virtual environment: install Debian's python3-venv or python3-pip"
+                exit 2
+            fi
         fi
-        pip=("$python" -m pip --python "$venv/bin/python")
-    else
-        pip=("$venv/bin/python" -m pip)
     fi
+    pip=("$venv/bin/python" -m pip)
+    "${pip[@]}" --version >/dev/null 2>&1 || pip=("$python" -m pip --python "$venv/bin/python")
     if ! "${pip[@]}" --disable-pip-version-check install --quiet --editable "$here[$extras]" >"$venv/setup.log" 2>&1; then
         say "the packages could not be installed: see $venv/setup.log"
         exit 2

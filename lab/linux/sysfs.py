@@ -80,3 +80,11 @@ async def wait_for(vm: LinuxVm, condition: str, seconds: int = 20) -> bool:
     """Wait in the guest until a shell condition holds. False if it does not in time."""
     loop = f"n=0; until {condition}; do n=$((n+1)); [ $n -lt {seconds * 50} ] || exit 1; usleep 20000; done"
     return (await vm.attempt(loop, seconds * 3)).status == 0
+
+
+async def disk(vm: LinuxVm, lun: int) -> str:
+    """The device of a unit on the SCSI controller. Linux probes disks at the same time: sda may be any of them."""
+    block = f"/sys/class/scsi_device/*:0:0:{lun}/device/block"
+    if not await wait_for(vm, f"[ -b /dev/$(ls {block}) ]"):
+        raise LookupError(f"the guest has found no disk at LUN {lun}")
+    return f"/dev/{(await vm.run(f'ls {block}')).strip()}"
