@@ -13,7 +13,7 @@ def test_a_sound_ring_loses_and_tears_nothing() -> None:
     result = ring_packets.measure(rounds=2, packets=3000, sizes=(64, 1500))
     assert (result.packets, result.lost, result.torn) == (2 * 2 * 3000, 0, 0)
     assert {size: len(ratios) for size, ratios in result.ratios.items()} == {64: 2, 1500: 2}
-    assert all(0 < bells < 1 for bells in result.doorbells_per_packet[64])
+    assert all(0 <= bells < 1 for bells in result.doorbells_per_packet[64])
 
 
 def test_a_wake_up_that_is_lost_is_reported_and_not_rescued(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,7 +31,7 @@ def test_a_wake_up_that_is_lost_is_reported_and_not_rescued(monkeypatch: pytest.
     monkeypatch.setattr(RingWriter, "commit", commit_in_silence)
     monkeypatch.setattr(RingReader, "drain", too_early)
     monkeypatch.setattr(RingReader, "unmask", lambda reader: False)
-    monkeypatch.setattr(ring_packets, "STALL", 200)
+    monkeypatch.setattr(ring_packets, "STALL", 2000)
     assert ring_packets.measure(rounds=1, packets=640, sizes=(64,)).lost == 640
 
 
