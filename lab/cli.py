@@ -150,13 +150,24 @@ def run_command(**options: Any) -> None:
 
 @cli.command("sim")
 @vm_options
+@click.option(
+    "--replay",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Take the decisions of the simulated run whose journal this is, with the same options, instead of the seed's.",
+)
 def sim_command(**options: Any) -> None:
     """The same VM and workload in one process, under virtual time; equal seeds give equal traces."""
+    from lab.simulation.schedule import RecordedSchedule
     from lab.simulation.vm import SimulatedVM
+    from protocol.journal import unpack
+
+    replay = options["replay"]
+    schedule = RecordedSchedule.of(unpack(Path(replay).read_bytes())) if replay else None
 
     async def body() -> ExitCode:
         with disk_for(_spec(options), SIM_IMAGE_BYTES) as spec, Console([]) as console:
-            async with SimulatedVM(spec) as vm:
+            async with SimulatedVM(spec, schedule) as vm:
                 code = await run(vm, RunOptions(options["duration"], options["json_path"]), console, asyncio.Event())
                 click.echo(f"trace hash {vm.trace_hash()} after {vm.hub.decisions} decisions")
                 return code

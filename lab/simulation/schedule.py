@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from protocol.errors import OperatorError
 from protocol.journal import Record
 
 EVENT = "decision"
@@ -85,8 +86,8 @@ class SeededSchedule:
         """Chance has no end."""
 
 
-class Misfit(Exception):
-    """The recorded decisions do not fit the code any more."""
+class Misfit(OperatorError):
+    """The recorded decisions do not fit: the code has changed since, or the options are not those of that run."""
 
 
 class RecordedSchedule:
@@ -109,7 +110,9 @@ class RecordedSchedule:
         return names.index(wanted.name)
 
     def at_point(self, name: str, passed: int, may_interrupt: Callable[[], bool]) -> Kind | None:
-        wanted = self._peek()
+        if self._next == len(self._decisions):  # points passed behind the last decision were passed without one
+            return None
+        wanted = self._decisions[self._next]
         if wanted.kind not in (Kind.PREEMPT, Kind.INTERRUPT) or wanted.passed > passed:
             return None
         if (wanted.name, wanted.passed) != (name, passed):

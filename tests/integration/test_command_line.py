@@ -156,3 +156,15 @@ def test_the_report_as_json_says_what_the_table_says(lab: Lab, tmp_path: Path) -
         assert printed
         assert sum(map(int, printed.groups())) == row["counted"] == row["sent"] - row["merged"]
     assert report["totals"]["control messages"] > 0
+
+
+def test_a_simulated_run_happens_again_from_its_journal_and_says_when_it_no_longer_fits(
+    lab: Lab, tmp_path: Path
+) -> None:
+    journal = tmp_path / "journal"
+    first = lab("sim", *VM, "--seed", "9", "--trace", journal).finished()
+    again = lab("sim", *VM, "--seed", "9", "--replay", journal).finished()
+    assert (first.code, again.code) == (0, 0)
+    assert again.out.splitlines()[-1] == first.out.splitlines()[-1]
+    other = lab("sim", "--vcpus", "3", "--duration", "0.1", "--replay", journal).finished()
+    assert other.complained(ExitCode.OPERATOR).startswith("decision ")
