@@ -195,7 +195,7 @@ class SimulatedVM:
             await self.cpus[0].guest.settled()
             done.append(True)
 
-        self.cpus[0].enter(partial(self.cpus[0].spawn, wait(), "settled"))
+        self.cpus[0].enter(lambda: self.cpus[0].spawn(wait(), "settled"))
         self.until(lambda: bool(done), "probing the devices")
 
     async def start_program(self, name: str, **arguments: Any) -> None:
