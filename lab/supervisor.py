@@ -112,8 +112,8 @@ class Supervisor:
             return
         code: int = ExitCode.BUG
         try:
-            # A worker may be blocked in a semaphore; the host has a directory to remove, and is asked.
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL if kill_with_us else signal.SIGHUP)
+            if kill_with_us:
+                ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for fd in (self._life_write, self._wake_read, self._wake_write, status_read):

@@ -46,7 +46,6 @@ class Child:
         asyncio.set_event_loop(self.loop)
         self.loop.set_exception_handler(self._unexpected)
         self.loop.add_reader(life, self.loop.stop)
-        self.loop.add_signal_handler(signal.SIGHUP, self.loop.stop)  # the kernel says that the supervisor is dead
 
     def _unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """uvloop logs an exception of a callback and goes on; a kernel that goes on after one is worth nothing."""
