@@ -43,7 +43,6 @@ class PortCounts:
     signals_new: int = 0  # the flag was 0
     signals_merged: int = 0  # the flag was still set
     signals_refused: int = 0  # SynIC, SIEFP or SINT was off
-    flags_cleared: int = 0  # by the guest's scan
     messages: int = 0
     messages_refused: int = 0  # SynIC, SIMP or SINT was off, or a reset came before the slot was free
     ipis: int = 0
