@@ -148,12 +148,15 @@ S = TypeVar("S", bound=Structure)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(u8, u16, u32, u64, bit0, guid, raw, words))
-def structure(*, size: int | None = None) -> Callable[[type[S]], type[S]]:
-    """Make the class a frozen, slotted dataclass with a compiled layout. Fields stand in the order of their offsets."""
+def structure(*, size: int | None = None, start: int = 0) -> Callable[[type[S]], type[S]]:
+    """Make the class a frozen, slotted dataclass with a compiled layout. Fields stand in the order of their offsets.
+
+    A structure with a header of ``start`` bytes packs that itself, and its fields' offsets count from the header.
+    """
 
     def declare(cls: type[S]) -> type[S]:
         made = dataclass(frozen=True, slots=True)(cls)
-        made.layout = Layout(cls.__name__, specs_of(made), size)
+        made.layout = Layout(cls.__name__, specs_of(made), size, start)
         if list(made.layout.fields) != list(specs_of(made)):
             raise TypeError(f"{cls.__name__}: fields are not in the order of their offsets")
         return made

@@ -1,32 +1,11 @@
 /*
  * Prints, as JSON, where the Linux headers that it is compiled against put the fields of every VMBus structure, and the
  * values of every VMBus constant. Numbers only. Run by header_layout.py.
- *
- * A bit field has no offsetof: it is filled with ones in a zeroed structure, and the ones are looked for.
  */
-#include <stdio.h>
-#include <string.h>
-
 #include <linux/hyperv.h>
 #include <asm/irq_vectors.h>
 
-static const char *comma = "";
-
-static void first_and_width(const void *object, size_t size, int *first, int *width)
-{
-	const u8 *bytes = object;
-	size_t bit;
-
-	*first = -1;
-	*width = 0;
-	for (bit = 0; bit < 8 * size; bit++) {
-		if (!(bytes[bit / 8] >> (bit % 8) & 1))
-			continue;
-		if (*first < 0)
-			*first = bit;
-		++*width;
-	}
-}
+#include "gen_macros.h"
 
 static void guid(const char *name, guid_t value)
 {
@@ -39,39 +18,6 @@ static void guid(const char *name, guid_t value)
 	comma = ",";
 }
 
-#define OPEN(kind, tag)                                                                                                \
-	{                                                                                                                  \
-		typedef kind tag T;                                                                                            \
-		const char *between = "";                                                                                      \
-		printf("%s\n  \"%s\": {\"size\": %zu, \"fields\": {", comma, #tag, sizeof(T));                                 \
-		comma = ",";
-#define F(field)                                                                                                       \
-		printf("%s\"%s\": [%zu, %zu]", between, #field, offsetof(T, field), sizeof(((T *)0)->field));                  \
-		between = ", ";
-/* A flexible array has no size: written as 0. */
-#define TAIL(field)                                                                                                    \
-		printf("%s\"%s\": [%zu, 0]", between, #field, offsetof(T, field));                                             \
-		between = ", ";
-#define BITS                                                                                                           \
-		printf("}, \"bits\": {");                                                                                      \
-		between = "";
-#define B(field)                                                                                                       \
-		{                                                                                                              \
-			T object;                                                                                                  \
-			int first, width;                                                                                          \
-			memset(&object, 0, sizeof(object));                                                                        \
-			object.field = ~0ULL;                                                                                      \
-			first_and_width(&object, sizeof(object), &first, &width);                                                  \
-			printf("%s\"%s\": [%d, %d]", between, #field, first, width);                                               \
-			between = ", ";                                                                                            \
-		}
-#define CLOSE                                                                                                          \
-		printf("}}");                                                                                                  \
-	}
-
-#define C(constant)                                                                                                    \
-	printf("%s\n  \"%s\": %llu", comma, #constant, (unsigned long long)(constant));                                    \
-	comma = ",";
 #define G(constant)                                                                                                    \
 	{                                                                                                                  \
 		struct { guid_t guid; } holder = { constant };                                                                 \
