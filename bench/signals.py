@@ -55,7 +55,7 @@ class Responder:
     """A worker's socket, driven by the worker's pump, that sends everything back."""
 
     def __init__(self, directory: str, child: Child) -> None:
-        wire = PortSocket(zmq.Context(), directory, PEER, child)
+        wire = PortSocket(zmq.Context(), directory, PEER)
         wire.deliver = wire.send
         self._pump = Pump(child.loop, wire.socket, wire.receive, lambda: False)
         wire.send(b"hello")

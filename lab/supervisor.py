@@ -162,10 +162,7 @@ class Supervisor:
     def _host(self, supervisor: int, life: int, status: int, journal: int | None) -> int:
         """The host takes the directory away with it: supervisor and command may both have been killed."""
         spec = HostSpec(str(self.directory), self.epoch, machine_spec(self.spec))
-        try:
-            return run_host(spec, self.ram, life, status, journal)
-        finally:
-            rundir.remove(self.spec.name, supervisor)
+        return run_host(spec, self.ram, life, status, journal, partial(rundir.remove, self.spec.name, supervisor))
 
     def _start_workers(self) -> None:
         """The emulated guest: a process for each vCPU."""

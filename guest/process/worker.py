@@ -80,7 +80,7 @@ class Worker:
     ) -> None:
         self.child = child
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        wire = PortSocket(context, spec.directory, VpIndex(spec.cpu), child)
+        wire = PortSocket(context, spec.directory, VpIndex(spec.cpu))
         clock = LoopClock(child, spec.epoch)
         self.port = VpPort(VpIndex(spec.cpu), ram, wire)
         recorder = Recorder(f"cpu{spec.cpu}", clock.now, partial(os.write, journal)) if journal is not None else None

@@ -154,7 +154,9 @@ class HostProcess:
         return future
 
 
-def run_host(spec: HostSpec, ram: GuestRam, life: int, status: int, journal: int | None) -> int:
-    """The body of the host process; returns its exit code."""
-    child = Child("host", life, status)
+def run_host(
+    spec: HostSpec, ram: GuestRam, life: int, status: int, journal: int | None, last_will: Callable[[], object]
+) -> int:
+    """The body of the host process; returns its exit code. ``last_will``: what to do when the supervisor is gone."""
+    child = Child("host", life, status, last_will)
     return child.run(lambda: HostProcess(spec, ram, child, journal))

@@ -1,7 +1,9 @@
 """The frame of a process of the VM: its loop, its life pipe, and its last words.
 
-The supervisor holds the other end of the life pipe: when that closes, for whatever reason, the process ends. What it
-says to the supervisor (``ready``, or why it cannot go on) goes through the status pipe as msgpack arrays.
+The supervisor holds the other end of the life pipe: when that closes, for whatever reason, the process ends. A thread
+reads the pipe and does nothing else, so neither a loop that sleeps nor a call that blocks can miss it. (It was in the
+loop's epoll set, and once a host was found asleep without it there.) What the process says to the supervisor
+(``ready``, or why it cannot go on) goes through the status pipe as msgpack arrays.
 """
 
 from __future__ import annotations
@@ -9,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import select
 import signal
+import threading
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -32,12 +34,23 @@ def explain(error: BaseException) -> tuple[ExitCode, str]:
     return ExitCode.BUG, f"internal error{where}: {error!r}"
 
 
-class Child:
-    """One process under the supervisor. ``run`` returns its exit code."""
+def _end_with_supervisor(life: int, last_will: Callable[[], object]) -> None:
+    """Nobody ever writes into the life pipe: the read returns when the last end to write into is closed."""
+    os.read(life, 1)
+    try:
+        last_will()
+    finally:
+        os._exit(ExitCode.SUCCESS)
 
-    def __init__(self, name: str, life: int, status: int) -> None:
+
+class Child:
+    """One process under the supervisor. ``run`` returns its exit code.
+
+    ``last_will`` is carried out before the process ends with its supervisor, in the thread that learns of it.
+    """
+
+    def __init__(self, name: str, life: int, status: int, last_will: Callable[[], object] = lambda: None) -> None:
         self.name = name
-        self._life = life
         self._status = status
         self._failure: BaseException | None = None
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the command line's; the order to stop is the life pipe
@@ -45,7 +58,7 @@ class Child:
         self.loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
         asyncio.set_event_loop(self.loop)
         self.loop.set_exception_handler(self._unexpected)
-        self.loop.add_reader(life, self.loop.stop)
+        threading.Thread(target=_end_with_supervisor, args=(life, last_will), name="life", daemon=True).start()
 
     def _unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """uvloop logs an exception of a callback and goes on; a kernel that goes on after one is worth nothing."""
@@ -62,16 +75,12 @@ class Child:
         self.say("finished", int(ExitCode.SUCCESS), line)
         self.loop.stop()
 
-    def orphaned(self) -> bool:
-        """The supervisor is gone (for loops that block outside the event loop)."""
-        return bool(select.select([self._life], [], [], 0)[0])
-
     def say(self, word: str, *fields: Any) -> None:
         """Tell the supervisor."""
         os.write(self._status, msgpack.packb((self.name, word, *fields)))
 
     def run(self, make: Callable[[], object]) -> int:
-        """Make what the process consists of, say ``ready``, and run until the life pipe closes or something fails."""
+        """Make what the process consists of, say ``ready``, and run until it has finished or something fails."""
         try:
             body = make()
         except Exception as error:

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import zmq
 
 from protocol.ids import VpIndex
-from protocol.shell.child import Child
 from protocol.shell.pump import take
-
-CALL_LOOK_MS = 200
-"""How often a blocking call looks whether the supervisor is still there."""
 
 
 class PortSocket:
     """``protocol.port.vp_port.Wire`` over a socket to the host of the VM in ``directory``."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], directory: str, vp: VpIndex, child: Child) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], directory: str, vp: VpIndex) -> None:
         self.socket = context.socket(zmq.DEALER)
         self.socket.linger = 0
-        self.socket.rcvtimeo = CALL_LOOK_MS
         self.socket.setsockopt(zmq.IDENTITY, f"vp{vp}".encode())
         self.socket.connect(f"ipc://{directory}/bus")
-        self._child = child
         self.deliver: Callable[[bytes], None] = lambda data: None
         self.after_wait: Callable[[], None] = lambda: None
 
@@ -35,14 +28,7 @@ class PortSocket:
             raise RuntimeError("the queue to the host is full, which the protocol forbids") from None
 
     def wait(self) -> None:
-        while True:
-            try:
-                data = self.socket.recv()
-                break
-            except zmq.Again:
-                if self._child.orphaned():
-                    os._exit(0)
-        self.deliver(data)
+        self.deliver(self.socket.recv())
         self.after_wait()
 
     def receive(self) -> bool:

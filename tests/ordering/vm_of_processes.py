@@ -170,7 +170,7 @@ class Vp:
     """A VP with its SynIC on. Its interrupt handler notes which signals it has seen."""
 
     def __init__(self, vp: int, directory: str, shared: Shared, child: Child) -> None:
-        wire = PortSocket(zmq.Context(), directory, VpIndex(vp), child)
+        wire = PortSocket(zmq.Context(), directory, VpIndex(vp))
         self.shared = shared
         self.port = VpPort(VpIndex(vp), shared.ram, wire)
         wire.deliver = self.port.receive

@@ -82,7 +82,7 @@ class Bridge:
         fetch_or = AtomicWords(ram.bytes).fetch_or
         self.vps: list[LinuxVp] = []
         for vp in map(VpIndex, range(spec.vcpus)):
-            wire = PortSocket(context, spec.directory, vp, child)
+            wire = PortSocket(context, spec.directory, vp)
             port = LinuxPort(vp, ram, wire, fetch_or, full_fence, partial(self._doorbells.ring, vp))
             wire.deliver = port.receive
             pump = Pump(child.loop, wire.socket, wire.receive, lambda: False)
@@ -146,10 +146,14 @@ class Bridge:
 
 def run_bridge(spec: BridgeSpec, ram: GuestRam, life: int, status: int, journal: int | None) -> int:
     """The body of the bridge process; returns its exit code."""
-    child = Child("bridge", life, status)
     bridges: list[Bridge] = []
+
+    def kill_qemu() -> None:
+        for bridge in bridges:
+            bridge.qemu.kill()
+
+    child = Child("bridge", life, status, kill_qemu)
     try:
         return child.run(lambda: bridges.append(Bridge(spec, ram, child, journal)))
     finally:
-        for bridge in bridges:
-            bridge.qemu.kill()
+        kill_qemu()
