@@ -12,6 +12,7 @@ from guest.faults import FAULTS
 from guest.kernel.core import Core
 from guest.programs.checksum import Checksum
 from guest.programs.pattern import Pattern
+from guest.programs.program import Program
 from guest.system import Journal, System
 from guest.vmbus.device import HvDriver
 from guest.vmbus.policy import Policy
@@ -61,9 +62,9 @@ class GuestCpu:
         self.core = core
         self.system = System(core, policy, DRIVERS, journal, fence=fence, max_version=max_version)
         storvsc = next(driver for driver in self.system.bus.drivers if isinstance(driver, Storvsc))
-        self._programs: dict[str, Callable[..., None]] = {
-            "checksum": Checksum(core, storvsc.disks).start,
-            "pattern": Pattern(core, storvsc.disks).start,
+        self._programs: dict[str, Program] = {
+            "checksum": Checksum(core, storvsc.disks),
+            "pattern": Pattern(core, storvsc.disks),
         }
         if journal is not None:
             core.vectors = {vector: _noted(handler, vector, journal) for vector, handler in core.vectors.items()}
@@ -74,7 +75,11 @@ class GuestCpu:
 
     def start_program(self, name: str, **arguments: Any) -> None:
         """Start this CPU's part of a program. Raises ``OperatorError`` if it cannot run."""
-        self._programs[name](**arguments)
+        self._programs[name].start(**arguments)
+
+    def stop_program(self, name: str) -> None:
+        """Have all CPUs end a program."""
+        self._programs[name].stop()
 
     async def settled(self) -> None:
         """On the connect CPU: return when every device that the host offered has been probed."""

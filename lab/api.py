@@ -26,7 +26,10 @@ class Vm(Protocol):
         """Wait until every offered device has been probed."""
 
     async def start_program(self, name: str, **arguments: Any) -> None:
-        """Start a program of the guest's user space on every CPU."""
+        """Start a program of the guest's user space on every CPU. Raises OperatorError if it refuses."""
+
+    async def stop_program(self, name: str) -> None:
+        """Have a program end; its words say when it has."""
 
     async def pass_time(self, seconds: float) -> None:
         """Let the VM run."""

@@ -53,6 +53,10 @@ class VM(SupervisedVm):
         """Start a program of the guest's user space on every CPU."""
         await self.on_all("program", name=name, arguments=arguments)
 
+    async def stop_program(self, name: str) -> None:
+        """Have a program end; its words say when it has."""
+        await self.cpu(0, "stop", name=name)
+
     def now(self) -> float:
         """Monotonic seconds."""
         return time.monotonic()

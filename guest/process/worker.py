@@ -97,6 +97,7 @@ class Worker:
             {
                 "settled": lambda: self._run(self.guest.settled()),
                 "program": lambda name, arguments: self.guest.start_program(name, **arguments),
+                "stop": self.guest.stop_program,
                 "snapshot": self.guest.snapshot,
                 "inject": lambda fault, **arguments: self.guest.inject(fault, **arguments),
             },

@@ -17,9 +17,8 @@ from guest.kernel.memory import Bytes, Struct, Word
 from guest.kernel.wait import WaitWords
 from guest.programs.extents import Extent, Extents
 from guest.programs.program import Program, ProgramCpuWords, ProgramWords
-from protocol.ids import PAGE_SIZE, Cpu, Pfn
+from protocol.ids import PAGE_SIZE, Pfn
 
-DIGEST_CPU: Final = Cpu(0)
 DEFAULT_WINDOW: Final = 64
 DEFAULT_DEPTH: Final = 4
 
@@ -27,11 +26,11 @@ DEFAULT_DEPTH: Final = 4
 class ChecksumWords(ProgramWords):
     """``total`` is the size of the disk."""
 
-    done = Word("digest CPU")
+    done = Word("first CPU")
     """Bytes that are in the digest."""
-    cursor = Word("digest CPU")
+    cursor = Word("first CPU")
     """Extents that are in the digest."""
-    sha256 = Bytes(32, "digest CPU")
+    sha256 = Bytes(32, "first CPU")
     """Good when the program has finished and not failed."""
 
 
@@ -49,14 +48,14 @@ class ChecksumSpace(WaitWords):
 class ChecksumWindow(Struct):
     """Place i of the window serves extents i, i + window, i + 2 * window, ..."""
 
-    filled = Word("reader of the extent; digest CPU")
+    filled = Word("reader of the extent; first CPU between runs")
     """Number of the extent that is here + 1; 0: none."""
     first = Word("reader of the extent")
     """Its first page frame."""
 
 
 class Checksum(Program):
-    """One CPU's part: readers on every CPU, the digest on CPU 0.
+    """One CPU's part: readers on every CPU, the digest on the first.
 
     ``window`` is how many extents may be read and not digested, on all CPUs together; their pages must fit into RAM.
     """
@@ -76,14 +75,17 @@ class Checksum(Program):
 
     def start(self, disk_name: str, depth: int = DEFAULT_DEPTH) -> None:
         """Start this CPU's part with ``depth`` reads at a time. Raises OperatorError if there is no such disk."""
-        disk = self._disks.find(disk_name)
-        extents = Extents.of(disk, 0, disk.size)
-        if self.core.cpu == DIGEST_CPU:
-            self.words.total = disk.size
-            self.spawn(self._digest(extents), "checksum")
-        mine = iter(extents.stripe(self.core.cpu, self.core.cpus))
-        for _ in range(depth):
-            self.spawn(self._read(disk, extents, mine), "checksum-read")
+        with self.starting():
+            disk = self._disks.find(disk_name)
+            extents = Extents.of(disk, 0, disk.size)
+            if self.on_first_cpu:
+                self.words.total = disk.size
+                for place in self._window:
+                    place.filled = 0
+                self.spawn(self._digest(extents), "checksum")
+            mine = iter(extents.stripe(self.core.cpu, self.core.cpus))
+            for _ in range(depth):
+                self.spawn(self._read(disk, extents, mine), "checksum-read")
 
     # --- every CPU --------------------------------------------------------------------------------------------------
 
@@ -111,7 +113,7 @@ class Checksum(Program):
         await self._space.wait_event(lambda: index < words.cursor + window or words.failed != 0)
         return not words.failed
 
-    # --- the digest's CPU -------------------------------------------------------------------------------------------
+    # --- the first CPU ----------------------------------------------------------------------------------------------
 
     async def _digest(self, extents: Extents) -> None:
         digest, words = sha256(), self.words

@@ -16,9 +16,8 @@ from guest.kernel.memory import Word
 from guest.programs.extents import Extent, Extents
 from guest.programs.program import Program, ProgramCpuWords, ProgramWords
 from protocol.errors import OperatorError
-from protocol.ids import PAGE_SIZE, Cpu
+from protocol.ids import PAGE_SIZE
 
-FIRST_CPU: Final = Cpu(0)
 DEFAULT_DEPTH: Final = 4
 CHUNK: Final = 4096
 
@@ -69,18 +68,19 @@ class Pattern(Program):
 
         Raises OperatorError: no such disk, or the range is not on it.
         """
-        disk = self._disks.find(disk_name)
-        block = disk.words.block_size
-        if offset % block or length % block or length <= 0 or not 0 <= offset <= disk.size - length:
-            raise OperatorError(
-                f"choose a range of whole blocks of {block} bytes within the {disk.size} of {disk_name}, "
-                f"not {length} bytes from {offset}"
-            )
-        self._seed = seed
-        if self.core.cpu == FIRST_CPU:
-            self.words.total = length
-            self.spawn(self._conduct(disk), "pattern")
-        self.spawn(self._part(disk, Extents.of(disk, offset, length), depth), "pattern-part")
+        with self.starting():
+            disk = self._disks.find(disk_name)
+            block = disk.words.block_size
+            if offset % block or length % block or length <= 0 or not 0 <= offset <= disk.size - length:
+                raise OperatorError(
+                    f"choose a range of whole blocks of {block} bytes within the {disk.size} of {disk_name}, "
+                    f"not {length} bytes from {offset}"
+                )
+            self._seed = seed
+            if self.on_first_cpu:
+                self.words.total = length
+                self.spawn(self._conduct(disk), "pattern")
+            self.spawn(self._part(disk, Extents.of(disk, offset, length), depth), "pattern-part")
 
     async def _conduct(self, disk: Disk) -> None:
         """The flush stands between the last write and the first comparison, of all CPUs."""

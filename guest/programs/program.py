@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from guest.block.disk import BlockError
@@ -10,13 +11,21 @@ from guest.kernel.core import Core
 from guest.kernel.memory import Struct, Table, Text, Word
 from guest.kernel.pages import OutOfPages
 from guest.kernel.wait import WaitWords
+from protocol.errors import OperatorError
+from protocol.ids import Cpu
 
+FIRST_CPU: Final = Cpu(0)
 ERROR_SIZE: Final = 240
 
 
 class ProgramWords(WaitWords):
-    """The wait queue is woken when a task ends, when the program ends, and at every step that others wait for."""
+    """The wait queue is woken when a task ends, when the program ends, and at every step that others wait for.
 
+    The results of a run stay until the next one starts.
+    """
+
+    run = Word("first CPU")
+    """How often it has been started. Stored when the words below are those of a new run."""
     total = Word("first CPU")
     """Bytes that there are to do; 0 until it is started."""
     failed = Word("program lock")
@@ -28,12 +37,17 @@ class ProgramWords(WaitWords):
 class ProgramCpuWords(Struct):
     """One CPU's part."""
 
+    run = Word("this CPU")
+    """How often it has been started here."""
     tasks = Word("this CPU")
     """Tasks of the program that have not ended."""
 
 
 class Program:
-    """One CPU's part of a program. Made on every CPU at the same place of start-up, started on each, runs once."""
+    """One CPU's part of a program. Made on every CPU at the same place of start-up, started on each, in any order.
+
+    It may be started again when it has finished.
+    """
 
     def __init__(self, core: Core, words: ProgramWords, cpus: Table[Any]) -> None:
         self.core = core
@@ -41,6 +55,11 @@ class Program:
         self._words = words
         self._cpus: Table[ProgramCpuWords] = cpus
         self._lock = core.locks.spin("program", words.base)
+
+    @property
+    def on_first_cpu(self) -> bool:
+        """Here runs the one task that outlives the others."""
+        return self.core.cpu == FIRST_CPU
 
     @property
     def finished(self) -> bool:
@@ -51,6 +70,42 @@ class Program:
     def error(self) -> str | None:
         """Why it failed, one line."""
         return self._words.error if self._words.failed else None
+
+    def start(self, *args: Any, **arguments: Any) -> None:
+        """Start this CPU's part, within ``starting``. Raises OperatorError."""
+        raise NotImplementedError
+
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """Around all that a program does to start on this CPU: its words are zero, and what it refuses is its end.
+
+        Raises OperatorError if the last run goes on.
+        """
+        words, own = self._words, self._cpus[self.core.cpu]
+        run = own.run + 1
+        if words.run == own.run and run > 1 and not words.finished:
+            raise OperatorError("the program still runs on this VM: stop it or wait for its end")
+        _clear(own, 0)
+        own.run = run
+        if self.on_first_cpu:
+            _clear(words, WaitWords.size)
+            words.run = run
+            self.changed.wake_up()
+        try:
+            yield
+        except OperatorError as error:
+            self.fail(str(error))
+            if self.on_first_cpu:
+                self.spawn(self._end_when_alone(), "refused")
+            raise
+
+    async def _end_when_alone(self) -> None:
+        await self.alone()
+        self.end()
+
+    def stop(self) -> None:
+        """End before the end; may be asked for on any CPU."""
+        self.fail("it was stopped before its end")
 
     def fail(self, reason: str) -> None:
         """The first reason counts. The program ends as soon as its tasks have seen it."""
@@ -66,18 +121,29 @@ class Program:
         self.core.sched.spawn(self._guard(work), name)
 
     async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+        words, own = self._words, self._cpus[self.core.cpu]
+        if words.run != own.run:
+            await self.changed.wait_event(lambda: words.run == own.run)
         try:
             await work
         except (BlockError, OutOfPages) as error:
             self.fail(str(error))
-        self._cpus[self.core.cpu].tasks -= 1
+        own.tasks -= 1
         self.changed.wake_up()
 
     async def alone(self) -> None:
         """For the one task that outlives the others: return when they have ended, on every CPU."""
-        await self.changed.wait_event(lambda: sum(cpu.tasks for cpu in self._cpus) == 1)
+        run = self._words.run
+        await self.changed.wait_event(
+            lambda: all(cpu.run == run for cpu in self._cpus) and sum(cpu.tasks for cpu in self._cpus) == 1
+        )
 
     def end(self) -> None:
         """The program has ended: its results are in its words."""
         self._words.finished = 1
         self.changed.wake_up()
+
+
+def _clear(words: Struct, start: int) -> None:
+    """Zero a structure from its ``start``-th word on."""
+    words.memory[words.base + start : words.base + words.size] = memoryview(bytes(8 * (words.size - start))).cast("Q")

@@ -24,7 +24,7 @@ from lab.simulation.schedule import EVENT, Kind, Schedule, SeededSchedule
 from lab.simulation.shell import MappedDisk, SimulatedClock, SimulatedLink
 from lab.spec import VmSpec
 from lab.watchdog import Watchdog
-from protocol.errors import ExitCode
+from protocol.errors import ExitCode, OperatorError
 from protocol.ids import Cpu, VpIndex
 from protocol.journal import Record, Recorder, digest, merge, unpack
 from protocol.port.vp_port import VpPort
@@ -199,8 +199,27 @@ class SimulatedVM:
         self.until(lambda: bool(done), "probing the devices")
 
     async def start_program(self, name: str, **arguments: Any) -> None:
+        await self._on_every_cpu(lambda guest: guest.start_program(name, **arguments), f"the start of {name}")
+
+    async def stop_program(self, name: str) -> None:
+        self.cpus[0].enter(lambda: self.cpus[0].guest.stop_program(name))
+
+    async def _on_every_cpu(self, function: Callable[[GuestCpu], None], what: str) -> None:
+        """Have every CPU run ``function``; what the first of them refuses is raised here."""
+        refused: list[OperatorError | None] = []
+
+        def enter(cpu: SimulatedCpu) -> None:
+            try:
+                function(cpu.guest)
+                refused.append(None)
+            except OperatorError as error:
+                refused.append(error)
+
         for cpu in self.cpus:
-            cpu.enter(partial(cpu.guest.start_program, name, **arguments))
+            cpu.enter(partial(enter, cpu))
+        self.until(lambda: len(refused) == len(self.cpus), what)
+        for error in filter(None, refused):
+            raise error
 
     async def pass_time(self, seconds: float) -> None:
         end = self.hub.time + round(seconds * 10_000_000)

@@ -144,6 +144,7 @@ def test_a_disk_that_is_not_there_is_the_operators_mistake(ram: GuestRam) -> Non
     machine.attach({FIRST: image()})
     with pytest.raises(OperatorError, match=r"there is no disk sdx: choose one of those attached \(sda\)"):
         machine.programs[0].start("sdx")
+    machine.bench.settle()
 
 
 @given(st.integers(1, 5000), st.integers(0, 100), st.integers(1, 300), st.integers(1, 9))

@@ -98,6 +98,7 @@ def test_a_range_that_is_not_on_the_disk_is_the_operators_mistake(ram: GuestRam,
     machine.attach({FIRST: image(128)})
     with pytest.raises(OperatorError, match="choose a range of whole blocks of 512 bytes within the 65536 of sda"):
         machine.programs[0].start("sda", 0, offset, length)
+    machine.bench.settle()
 
 
 @given(st.integers(0, 1 << 40), st.integers(0, 20000), st.integers(0, 3), st.data())
