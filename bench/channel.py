@@ -13,12 +13,15 @@ import time
 
 from bench.echo import EchoDriver, EchoVsp, TaskletEchoDriver
 from bench.raw import BODY
-from guest.machine import LOCK_FAMILIES
+from guest.machine import DRIVERS, LOCK_FAMILIES, GuestSpec
 from guest.process.locks import InheritedLocks
 from guest.process.worker import Worker, WorkerSpec
+from guest.vmbus.numa import Topology
 from guest.vmbus.policy import Policy
-from host.machine import MachineSpec
+from host.machine import DeviceSpec, MachineSpec
 from host.process.main import HostProcess, HostSpec
+from host.vsp.ic.kinds import NoOptions
+from host.vsp.kind import Kind, Setting
 from protocol.ring import Packet
 from protocol.shell.child import Child
 from protocol.shell.memory import GuestRam
@@ -35,9 +38,12 @@ class Host:
         self._orders = orders
         self._count = self._next = 0
         self._start = 0.0
-        self._process = HostProcess(HostSpec(directory, time.monotonic_ns(), MachineSpec(vcpus=1)), ram, child, None)
-        self._echo = EchoVsp(0, lambda: child.loop.add_reader(orders, self._ordered), self._back)
-        self._process.machine.offer("echo", self._echo)
+        machine = MachineSpec(1, (DeviceSpec("echo", "echo"),), kinds={"echo": Kind(NoOptions, self._make)})
+        self._process = HostProcess(HostSpec(directory, time.monotonic_ns(), machine), ram, child, None)
+
+    def _make(self, setting: Setting, options: NoOptions) -> EchoVsp:
+        self._echo = EchoVsp(0, lambda: self._child.loop.add_reader(self._orders, self._ordered), self._back)
+        return self._echo
 
     def _ordered(self) -> None:
         order = os.read(self._orders, 8)
@@ -61,15 +67,6 @@ class Host:
             self._child.say("played", time.perf_counter() - self._start)
 
 
-class Guest:
-    """A worker process of one vCPU with another driver among its own."""
-
-    def __init__(self, worker: Worker, driver: type[EchoDriver]) -> None:
-        self._worker = worker
-        bus = worker.guest.system.bus
-        bus.drivers.append(driver(bus.core, bus))
-
-
 class ChannelPair:
     """The two process bodies of one guest; made before either is forked, for they share its memory and locks."""
 
@@ -86,8 +83,9 @@ class ChannelPair:
 
     def responder(self, directory: str, life: int, status: int) -> int:
         child = Child("channel peer", life, status)
-        spec = WorkerSpec(0, 1, directory, self._policy.value, "5.3", time.monotonic_ns(), 0)
-        return child.run(lambda: Guest(Worker(spec, self._ram, self._kernel, self._locks, child, None), self._driver))
+        guest = GuestSpec(self._policy, Topology.one_node(1), drivers=(*DRIVERS, self._driver))
+        spec = WorkerSpec(0, 1, directory, guest, time.monotonic_ns(), 0)
+        return child.run(lambda: Worker(spec, self._ram, self._kernel, self._locks, child, None))
 
     def close(self) -> None:
         """Give up this process's share of the guest's memory."""

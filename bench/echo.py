@@ -40,6 +40,9 @@ class EchoVsp:
         if self._endpoint is not None:
             self._endpoint.look()
 
+    def counts(self) -> dict[str, int]:
+        return {}
+
     def post(self, payload: bytes, number: int) -> None:
         """Send a packet to the guest."""
         assert self._endpoint is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from guest.drivers.hv_util.driver import HvUtils
@@ -15,6 +15,7 @@ from guest.programs.pattern import Pattern
 from guest.programs.program import Program
 from guest.system import Journal, System
 from guest.vmbus.device import HvDriver
+from guest.vmbus.numa import Topology
 from guest.vmbus.policy import Policy
 from protocol.inject import inject
 from protocol.ring import Fence
@@ -45,6 +46,16 @@ DRIVERS: Final[tuple[type[HvDriver], ...]] = (HvUtils, Storvsc)
 """What the guest has loaded, in the order in which the drivers are asked."""
 
 
+@dataclass(frozen=True, slots=True)
+class GuestSpec:
+    """What the guest has to know. ``max_version``: the VMBus module parameter; ``drivers``: those loaded, in order."""
+
+    policy: Policy
+    topology: Topology
+    max_version: Version = Version.V5_3
+    drivers: tuple[type[HvDriver], ...] = DRIVERS
+
+
 def _noted(handler: Callable[[], None], vector: int, journal: Journal) -> Callable[[], None]:
     """The handler of a vector, with a line in the journal before each run."""
 
@@ -58,9 +69,17 @@ def _noted(handler: Callable[[], None], vector: int, journal: Journal) -> Callab
 class GuestCpu:
     """What a shell drives. Made on every CPU with the same arguments."""
 
-    def __init__(self, core: Core, policy: Policy, max_version: Version, fence: Fence, journal: Journal | None) -> None:
+    def __init__(self, core: Core, spec: GuestSpec, fence: Fence, journal: Journal | None) -> None:
         self.core = core
-        self.system = System(core, policy, DRIVERS, journal, fence=fence, max_version=max_version)
+        self.system = System(
+            core,
+            spec.policy,
+            spec.drivers,
+            journal,
+            fence=fence,
+            topology=spec.topology,
+            max_version=spec.max_version,
+        )
         storvsc = next(driver for driver in self.system.bus.drivers if isinstance(driver, Storvsc))
         self._programs: dict[str, Program] = {
             "checksum": Checksum(core, storvsc.disks),
@@ -88,6 +107,8 @@ class GuestCpu:
             await self.core.sleep(SETTLE_LOOK_SECONDS)
         await bus.offer_queue.flush()
         await bus.primary_queue.flush()
+        while bus.probing.under_way:
+            await self.core.sleep(SETTLE_LOOK_SECONDS)
 
     def inject(self, fault: str, **arguments: Any) -> None:
         """Break something on purpose."""

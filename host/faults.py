@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 from host.hypervisor.vp import VirtualProcessor
 from host.machine import Machine
+from host.vsp.ic.heartbeat import Heartbeat
 from host.vsp.storage.faults import FlippedByte
+from host.vsp.storage.storvsp import Storvsp
 from protocol.ids import VpIndex
 from protocol.port.envelope import IPI, ToPort, read_to_port, to_port
 from protocol.wire.synic import MESSAGE_SINT
@@ -27,8 +29,9 @@ def no_delivery_fences(machine: Machine) -> None:
 
 def flip_byte(machine: Machine, offset: int) -> None:
     """The disk answers with one byte flipped."""
-    for address, backend in machine.backends.items():
-        machine.attach(address, FlippedByte(backend, offset))
+    for device in machine.devices.values():
+        if isinstance(device, Storvsp):
+            device.controller.change(lambda disk: disk.on(lambda backend: FlippedByte(backend, offset)))
 
 
 def lose_flag(machine: Machine, relid: int) -> None:
@@ -59,7 +62,9 @@ def forget_message(machine: Machine) -> None:
 
 def forget_answer(machine: Machine) -> None:
     """An answer of the guest's heartbeat is not counted."""
-    machine.heartbeat.tally.answered -= 1
+    for device in machine.devices.values():
+        if isinstance(device, Heartbeat):
+            device.tally.answered -= 1
 
 
 def _rewrite(processor: VirtualProcessor, change: Callable[[list[int]], list[int]], always: bool = False) -> None:

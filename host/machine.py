@@ -4,73 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
-from uuid import UUID
+from typing import Any, Final
+from uuid import UUID, uuid5
 
+from host.catalogue import KINDS
 from host.hypervisor.partition import HypervisorOptions, Partition
+from host.plain import parse
 from host.quiesce import QuietServices, Time
+from host.sub_channels import SubChannelOffers
 from host.vmbus.options import HostOptions
 from host.vmbus.server import OfferHandle, VmbusServer
-from host.vsp.device import Device, Offer, VspChannel
-from host.vsp.ic.component import Component
-from host.vsp.ic.heartbeat import Heartbeat
-from host.vsp.ic.shutdown import Shutdown
-from host.vsp.ic.timesync import TimeSync
+from host.vsp.device import Device
+from host.vsp.kind import Answered, Disk, Kind, Setting
 from host.vsp.storage.backend import BlockBackend
-from host.vsp.storage.controller import Address, ScsiController
-from host.vsp.storage.scsi.disk import ScsiDisk
-from host.vsp.storage.storvsp import Storvsp
 from protocol.errors import OperatorError, PeerError
 from protocol.ids import Relid, VpIndex
 from protocol.journal import Journal
 from protocol.ram import Ram
 from protocol.ring import Fence, Point
-from protocol.wire.guids import HV_AVMA1_GUID
 
-CONTROLLER = UUID("f8b3781a-1e82-4818-a1c3-63d806ec15bb")
-DISK = UUID("6f2b4c1e-9d0a-4d4e-8f0e-1b7c5a0e2d31")
-AVMA = UUID("3f1c7d52-6a3b-4b0f-9a55-0c2d5f6e8b14")
+INSTANCES: Final = UUID("f8b3781a-1e82-4818-a1c3-63d806ec15bb")
+"""The name space in which the names of offers become instance GUIDs."""
+COUNTED: Final = ("opens", "signals_raised", "signals_refused", "doorbells")
 
 
 @dataclass(frozen=True, slots=True)
-class Disk:
-    """A disk on the SCSI controller: what the shell opens."""
+class DeviceSpec:
+    """A device of a VM: its kind, the operator's name for it, its relid if that is pinned, and its kind's options."""
 
-    path: str
-    writable: bool = False
+    kind: str
+    name: str
+    relid: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class MachineSpec:
-    """What the host has to know. ``time_scale`` divides the periods of devices."""
+    """What the host has to know: the offers in their order, and whose sub-channels come first.
+
+    ``time_scale`` divides the periods of devices. ``kinds`` are those that a VM brings along, by name.
+    """
 
     vcpus: int
-    disks: tuple[Disk, ...] = ()
+    devices: tuple[DeviceSpec, ...] = ()
+    sub_channel_order: tuple[str, ...] = ()
     vmbus: HostOptions = field(default_factory=HostOptions)
     time_scale: float = 1.0
-
-
-class Unsupported:
-    """A device that only Windows guests drive; Linux drops its offer, early or late."""
-
-    def __init__(self, class_id: UUID, instance_id: UUID) -> None:
-        self.offer = Offer(class_id, instance_id)
-
-    def open(self, channel: VspChannel, user_data: bytes) -> None:
-        """Nothing is served."""
-
-    def close(self, done: Callable[[], None]) -> None:
-        done()
-
-    def doorbell(self) -> None:
-        """Nothing is served."""
+    kinds: dict[str, Kind[Any, Any]] = field(default_factory=dict)
 
 
 class Machine:
     """The host of one VM. The shell calls ``receive`` and ``flush``; ``transmit`` is its way to the VP ports.
 
-    Offers and relids are those of the RFC's cover letter, as far as its devices are here: heartbeat 7, shutdown 9, time
-    synchronization 10, SCSI 14, and one of the relids that its table skips (12) as a device that Linux does not want.
+    ``devices`` and ``offers`` go by the names of the operator; a sub-channel's is that of its primary, a dot, and its
+    index. Raises OperatorError for a description that cannot be made.
     """
 
     def __init__(
@@ -86,46 +73,106 @@ class Machine:
     ) -> None:
         self.spec = spec
         self.complaints: list[str] = []
+        self.devices: dict[str, Device] = {}
+        self.offers: dict[str, OfferHandle] = {}
+        self._specs: dict[str, DeviceSpec] = {}
+        self._gone: dict[str, dict[str, int]] = {}
+        self._kinds = {**KINDS, **spec.kinds}
+        self._open_disk = open_disk
         self._journal = journal
-        self.services = QuietServices(time, self._complain, journal)
-        self.partition = Partition(spec.vcpus, ram, transmit, HypervisorOptions(), journal, self._complain)
+        self.services = QuietServices(time, self.complain, journal)
+        self.partition = Partition(spec.vcpus, ram, transmit, HypervisorOptions(), journal, self.complain)
         self.server = VmbusServer(
             self.partition,
             spec.vmbus,
-            self._complain,
+            self.complain,
             fence=fence,
             call_later=lambda seconds, fn: self.services.call_later(seconds, fn),
             point=point,
         )
-        self.partition.on_reset = self.server.reset
-        self.heartbeat = Heartbeat(self.services, spec.time_scale)
-        self.shutdown = Shutdown(self.services)
-        self.timesync = TimeSync(self.services, spec.time_scale)
-        self.backends = {Address(0, 0, lun): open_disk(disk) for lun, disk in enumerate(spec.disks)}
-        self._controller = ScsiController({})
-        for address, backend in self.backends.items():
-            self.attach(address, backend)
-        self.storage = Storvsp(self.services, self._controller, CONTROLLER)
-        self.offers: dict[str, OfferHandle] = {}
-        for name, device, relid in (
-            ("heartbeat", self.heartbeat, 7),
-            ("shutdown", self.shutdown, 9),
-            ("timesync", self.timesync, 10),
-            ("avma", Unsupported(HV_AVMA1_GUID, AVMA), 12),
-            ("storvsc", self.storage, 14),
-        ):
-            self.offer(name, device, Relid(relid))
+        self._sub_channels = SubChannelOffers(spec.sub_channel_order, self._offer, self._withdraw)
+        self.partition.on_reset = self._reset
+        for device in spec.devices:
+            self.add(device)
 
-    def offer(self, name: str, device: Device, relid: Relid | None = None) -> None:
-        """Offer a device to the guest under a name for the operator."""
-        self.offers[name] = self.server.offer(device, relid)
+    # --- devices ------------------------------------------------------------------------------------------------------
 
-    def attach(self, address: Address, backend: BlockBackend) -> None:
-        """Put a disk at an address of the SCSI controller, in place of what was there."""
-        identity = UUID(int=DISK.int + address.lun)
-        self._controller.exchange(address, ScsiDisk(backend, identity, self._complain))
+    def add(self, spec: DeviceSpec) -> None:
+        """Make a device and offer it. Raises OperatorError: the name is taken, or there is no such kind or option."""
+        if spec.name in self._specs:
+            raise OperatorError(f"the VM has a device called '{spec.name}' already: choose another name")
+        kind = self._kind(spec)
+        options = parse(kind.options, spec.options, f"device '{spec.name}' of kind {spec.kind}")
+        device = kind.make(self._setting(spec.name), options)
+        self._offer(spec.name, device, None if spec.relid is None else Relid(spec.relid))
+        self._specs[spec.name] = spec
 
-    def _complain(self, error: PeerError | OperatorError) -> None:
+    def rescind(self, name: str) -> None:
+        """Take a device away from the guest. It is kept, and can be offered again. Raises OperatorError."""
+        self._primary(name)
+        self.offers[name].rescind()
+
+    def offer(self, name: str) -> None:
+        """Offer a device again that was rescinded, under a relid that is free. Raises OperatorError."""
+        self._primary(name)
+        self._offer(name, self.devices[name])
+
+    def act(self, name: str, action: str, answered: Answered, **arguments: Any) -> None:
+        """Have a device do something; ``answered`` gets the result. Raises OperatorError if it cannot."""
+        actions = self._kind(self._primary(name)).actions
+        if action not in actions:
+            raise OperatorError(f"'{name}' cannot {action}: it can {', '.join(actions) or 'do nothing by itself'}")
+        actions[action](self.devices[name], answered, **arguments)
+
+    def _kind(self, spec: DeviceSpec) -> Kind[Any, Any]:
+        kind = self._kinds.get(spec.kind)
+        if kind is None:
+            raise OperatorError(f"device '{spec.name}': no kind '{spec.kind}'; there are {', '.join(self._kinds)}")
+        return kind
+
+    def _primary(self, name: str) -> DeviceSpec:
+        spec = self._specs.get(name)
+        if spec is None:
+            raise OperatorError(f"no device is called '{name}': there are {', '.join(self._specs)}")
+        return spec
+
+    def _setting(self, name: str) -> Setting:
+        return Setting(
+            name=name,
+            instance_id=uuid5(INSTANCES, name),
+            services=self.services,
+            sub_channels=self._sub_channels.of(name),
+            open_disk=self._open_disk,
+            complain=self.complain,
+            vcpus=self.spec.vcpus,
+            time_scale=self.spec.time_scale,
+        )
+
+    def _offer(self, name: str, device: Device, relid: Relid | None = None) -> None:
+        former = self.offers.get(name)
+        handle = self.server.offer(device, relid)
+        if former is not None and former != handle:
+            self._bury(name, former)
+        self.devices[name], self.offers[name] = device, handle
+
+    def _bury(self, name: str, handle: OfferHandle) -> None:
+        """What the channel that had the name has counted stays."""
+        counts = self._gone.setdefault(name, dict.fromkeys(COUNTED, 0))
+        shot = asdict(handle.snapshot())
+        for what in COUNTED:
+            counts[what] += shot[what]
+
+    def _withdraw(self, name: str) -> None:
+        self.offers[name].rescind()
+
+    def _reset(self) -> None:
+        self.server.reset()
+        self._sub_channels.start_over()
+
+    # --- the shell ----------------------------------------------------------------------------------------------------
+
+    def complain(self, error: PeerError | OperatorError) -> None:
+        """Somebody has done something wrong, and the VM goes on."""
         self.complaints.append(str(error))
         if self._journal:
             self._journal("complaint", str(error))
@@ -140,11 +187,6 @@ class Machine:
 
     def snapshot(self) -> dict[str, Any]:
         """Everything that the host has counted, as plain data."""
-        components: dict[str, Component] = {
-            "heartbeat": self.heartbeat,
-            "shutdown": self.shutdown,
-            "timesync": self.timesync,
-        }
         return {
             "vps": [
                 {
@@ -158,7 +200,10 @@ class Machine:
             ],
             "version": self.server.version.text,
             "channels": {name: _plain(handle) for name, handle in self.offers.items()},
-            "components": {name: asdict(component.tally) for name, component in components.items()},
+            "gone": {name: dict(counts) for name, counts in self._gone.items()},
+            "devices": {
+                name: {"kind": spec.kind, "counts": self.devices[name].counts()} for name, spec in self._specs.items()
+            },
             "complaints": list(self.complaints),
         }
 
@@ -169,8 +214,5 @@ def _plain(handle: OfferHandle) -> dict[str, Any]:
         "relid": shot.relid,
         "state": shot.state.name,
         "target_vp": shot.target_vp,
-        "opens": shot.opens,
-        "signals_raised": shot.signals_raised,
-        "signals_refused": shot.signals_refused,
-        "doorbells": shot.doorbells,
+        **{what: getattr(shot, what) for what in COUNTED},
     }

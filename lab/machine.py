@@ -1,11 +1,52 @@
-"""From the description of a VM to what its host has to know."""
+"""From the description of a VM to what its host and its guest have to know."""
 
-from host.machine import Disk, MachineSpec
+from dataclasses import replace
+
+from guest.machine import GuestSpec
+from guest.vmbus.numa import Topology
+from guest.vmbus.policy import Policy
+from host.machine import DeviceSpec, MachineSpec
+from host.plain import parse
 from host.vmbus.options import HostOptions
 from lab.spec import VmSpec
+from protocol.errors import OperatorError
+from protocol.wire.versions import Version
 
 
 def machine_spec(spec: VmSpec) -> MachineSpec:
-    """The host's part of a VM."""
-    disks = tuple(Disk(disk.path, disk.writable) for disk in spec.disks)
-    return MachineSpec(spec.vcpus, disks, HostOptions(**spec.host_options), spec.time_scale)
+    """The host's part of a VM. Raises OperatorError."""
+    return MachineSpec(
+        spec.vcpus,
+        tuple(_devices(spec)),
+        tuple(spec.sub_channel_order),
+        parse(HostOptions, spec.host_options, "host"),
+        spec.time_scale,
+    )
+
+
+def _devices(spec: VmSpec) -> list[DeviceSpec]:
+    """The offers; the disks that the VM was started with are on its first SCSI controller."""
+    devices = list(spec.devices)
+    if spec.disks:
+        first = next((place for place, device in enumerate(devices) if device.kind == "storvsc"), None)
+        if first is None:
+            raise OperatorError("the VM has no SCSI controller for the disk: add a device of kind storvsc")
+        disks = [{"path": disk.path, "writable": disk.writable} for disk in spec.disks]
+        devices[first] = replace(devices[first], options={**devices[first].options, "disks": disks})
+    return devices
+
+
+def guest_spec(spec: VmSpec) -> GuestSpec:
+    """The guest's part of a VM."""
+    return GuestSpec(Policy(spec.policy), topology(spec), Version.of(spec.max_version))
+
+
+def topology(spec: VmSpec) -> Topology:
+    """NUMA nodes as masks; without any, one node. Isolated CPUs are no housekeeping CPUs."""
+    every = (1 << spec.vcpus) - 1
+    nodes = tuple(_mask(node) for node in spec.numa) or (every,)
+    return Topology(nodes, every & ~_mask(spec.isolated))
+
+
+def _mask(cpus: list[int]) -> int:
+    return sum(1 << cpu for cpu in cpus)

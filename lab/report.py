@@ -16,6 +16,9 @@ from guest.vmbus.words import ChannelWords
 from lab.guest_view import GuestView
 from protocol.ids import Irq, Relid
 
+SERVICES = ("heartbeat", "shutdown", "timesync")
+"""Kinds of devices that ask, and hear an answer to everything."""
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -229,8 +232,9 @@ def _channel_checks(policy: str, rows: list[ChannelRow], host: dict[str, Any], g
 
 def _service_checks(host: dict[str, Any], guest: GuestView) -> Iterator[Check]:
     for relid, words in guest.opened():
-        for name, tally in host["components"].items():
-            if host["channels"][name]["relid"] == relid:
+        for name, device in host["devices"].items():
+            if device["kind"] in SERVICES and host["channels"][name]["relid"] == relid:
+                tally = device["counts"]
                 util = guest.driver_words(words, UtilWords)
                 assert isinstance(util, UtilWords)
                 yield Check(f"{name} requests", "host sent", tally["sent"], "guest answered", util.answered)

@@ -6,6 +6,9 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from host.machine import DeviceSpec
+from lab.presets import SMALL
+
 
 @dataclass(slots=True)
 class DiskSpec:
@@ -35,6 +38,7 @@ class VmSpec:
     vcpus: int = 8
     policy: str = "rfc"
     disks: list[DiskSpec] = field(default_factory=list)
+    """On the first SCSI controller."""
     memory_mb: int = 64
     seed: int = 0
     max_version: str = "5.3"
@@ -42,8 +46,16 @@ class VmSpec:
     trace: str | None = None
     linux: LinuxSpec | None = None
     """A real kernel as the guest, instead of the vCPU workers."""
+    devices: list[DeviceSpec] = field(default_factory=lambda: list(SMALL))
+    """In the order in which they are offered."""
+    sub_channel_order: list[str] = field(default_factory=list)
+    """Devices whose sub-channels the host offers in this order."""
+    numa: list[list[int]] = field(default_factory=list)
+    """The CPUs of each NUMA node; without any, one node."""
+    isolated: list[int] = field(default_factory=list)
+    """``isolcpus=managed_irq,...``"""
     host_options: dict[str, Any] = field(default_factory=dict)
-    """Named behaviours and faults of the host, see ``host.machine``."""
+    """Named behaviours of the VMBus server, see ``host.vmbus.options``."""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -52,6 +64,7 @@ class VmSpec:
     def from_json(cls, text: str) -> VmSpec:
         plain = json.loads(text)
         plain["disks"] = [DiskSpec(**disk) for disk in plain["disks"]]
+        plain["devices"] = [DeviceSpec(**device) for device in plain["devices"]]
         if plain["linux"] is not None:
             plain["linux"] = LinuxSpec(**plain["linux"])
         return cls(**plain)

@@ -32,7 +32,7 @@ from guest.process.locks import InheritedLocks
 from guest.process.worker import WorkerSpec, run_worker
 from host.process.main import HostSpec, run_host
 from lab import rundir
-from lab.machine import machine_spec
+from lab.machine import guest_spec, machine_spec
 from lab.spec import LinuxSpec, VmSpec
 from protocol.errors import ExitCode, OperatorError
 from protocol.journal import merge, pack
@@ -166,11 +166,9 @@ class Supervisor:
 
     def _start_workers(self) -> None:
         """The emulated guest: a process for each vCPU."""
-        spec = self.spec
+        spec, guest = self.spec, guest_spec(self.spec)
         for cpu in range(spec.vcpus):
-            worker = WorkerSpec(
-                cpu, spec.vcpus, str(self.directory), spec.policy, spec.max_version, self.epoch, spec.seed
-            )
+            worker = WorkerSpec(cpu, spec.vcpus, str(self.directory), guest, self.epoch, spec.seed)
             self._fork(
                 f"cpu{cpu}",
                 lambda life, status, journal, worker=worker: run_worker(  # type: ignore[misc]

@@ -20,8 +20,7 @@ import zmq
 from guest.kernel.core import Core, Timer
 from guest.kernel.locks import LockBank
 from guest.kernel.memory import KernelMemory
-from guest.machine import GuestCpu
-from guest.vmbus.policy import Policy
+from guest.machine import GuestCpu, GuestSpec
 from protocol.ids import Cpu, VpIndex
 from protocol.journal import Recorder
 from protocol.port.vp_port import VpPort
@@ -31,7 +30,6 @@ from protocol.shell.fence import full_fence
 from protocol.shell.memory import GuestRam
 from protocol.shell.port_socket import PortSocket
 from protocol.shell.pump import Pump
-from protocol.wire.versions import Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +39,7 @@ class WorkerSpec:
     cpu: int
     cpus: int
     directory: str
-    policy: str
-    max_version: str
+    guest: GuestSpec
     epoch: int
     seed: int
 
@@ -85,7 +82,7 @@ class Worker:
         self.port = VpPort(VpIndex(spec.cpu), ram, wire)
         recorder = Recorder(f"cpu{spec.cpu}", clock.now, partial(os.write, journal)) if journal is not None else None
         self.core = Core(Cpu(spec.cpu), spec.cpus, self.port, KernelMemory(kernel), bank, clock)
-        self.guest = GuestCpu(self.core, Policy(spec.policy), Version.of(spec.max_version), full_fence, recorder)
+        self.guest = GuestCpu(self.core, spec.guest, full_fence, recorder)
         wire.deliver = self.port.receive
         self.pump = Pump(child.loop, wire.socket, wire.receive, self.core.run)
         wire.after_wait = self.pump.kick

@@ -16,6 +16,7 @@ from guest.vmbus.messages import MessageDpc
 from guest.vmbus.numa import NumaMap, Topology
 from guest.vmbus.policy import Policy
 from guest.vmbus.post import Poster
+from guest.vmbus.probing import Probing
 from guest.vmbus.relids import ChannelArray, ChannelIrqs, RelidMap
 from guest.vmbus.requests import ChannelRequests
 from guest.vmbus.synic import Synic
@@ -67,6 +68,7 @@ class Vmbus:
         self.rescind_queue = WorkQueue(core, "hv_vmbus_rescind")
         self.primary_queue = WorkQueue(core, "hv_pri_chan")
         self.sub_queue = WorkQueue(core, "hv_sub_chan")
+        self.probing = Probing(self)
         self.synic = Synic(core, connection)
         msg_dpc = MessageDpc(self).tasklet
         self.isr = vmbus_isr(core, self.synic, self.counts, self.relids.deliver, msg_dpc.schedule)

@@ -62,18 +62,15 @@ class HvDriver:
         """``change_target_cpu_callback``: the channel interrupts ``new`` now. Runs with interrupts off."""
 
 
-async def vmbus_device_register(bus: Vmbus, device: VmbusDevice) -> None:
-    """Offer the device to the first driver that knows its class; without one it stays unbound."""
-    for driver in bus.drivers:
-        if device.class_id in driver.id_table:
-            await bind(bus, driver, device)
-            return
-
-
 async def bind(bus: Vmbus, driver: HvDriver, device: VmbusDevice) -> bool:
-    """``driver_probe_device`` with ``vmbus_probe``. False: the probe failed; the log says why."""
+    """``driver_probe_device`` with ``vmbus_probe``. False: the device is gone or has a driver, or its probe failed.
+
+    The log says why a probe failed.
+    """
     words = device.channel.words
     async with device.lock:
+        if bus.channels.get(device.channel.relid) is not device.channel or words.rescind or words.driver:
+            return False
         words.driver = bus.drivers.index(driver) + 1
         try:
             await driver.probe(device)

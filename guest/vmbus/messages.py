@@ -88,6 +88,6 @@ class MessageDpc:
             case ModifyChannelResponse():
                 vmbus_onmodifychannel_response(bus, message)
             case AllOffersDelivered():
-                pass
+                bus.offer_queue.queue(bus.probing.load)
             case _:
                 bus.counts.messages_unhandled += 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from guest.vmbus.device import vmbus_device_register
 from guest.vmbus.removal import unlink, vmbus_release_relid
 from guest.vmbus.words import MAX_CHANNEL_RELIDS, ChannelState, ChannelWords
 from protocol.ids import Cpu
@@ -98,7 +97,7 @@ async def vmbus_add_channel_work(channel: VmbusChannel, mapped: bool) -> None:
         return
     words.state = ChannelState.OPEN
     if primary is None:
-        await vmbus_device_register(bus, channel.device)
+        bus.probing.attach(channel.device)
     elif primary.words.sc_creation_callback and primary.driver is not None:
         await primary.driver.sc_creation_callback(channel)
     words.probe_done = 1

@@ -11,11 +11,13 @@ from typing import Any
 
 import zmq
 
-from host import hotplug
 from host.faults import FAULTS
-from host.machine import Disk, Machine, MachineSpec
+from host.machine import DeviceSpec, Machine, MachineSpec
+from host.plain import parse, plain
 from host.process.disk import ImageFile
 from host.process.services import LoopServices
+from host.vmbus.options import HostOptions
+from host.vsp.kind import Disk
 from protocol.ids import VpIndex
 from protocol.inject import inject
 from protocol.journal import Recorder
@@ -119,9 +121,11 @@ class HostProcess:
                 "resume": self.machine.services.resume,
                 "fence": self._fence,
                 "snapshot": self.machine.snapshot,
-                "shutdown": self._shutdown,
-                "rescind": lambda name: hotplug.rescind(self.machine, name),
-                "offer": lambda name: hotplug.offer(self.machine, name),
+                "act": self._act,
+                "add": lambda kind, name, relid, options: self.machine.add(DeviceSpec(kind, name, relid, options)),
+                "rescind": self.machine.rescind,
+                "offer": self.machine.offer,
+                "options": self._options,
                 "inject": lambda fault, **arguments: inject(FAULTS, self.machine, fault, **arguments),
             },
             self._after,
@@ -147,11 +151,16 @@ class HostProcess:
         self.machine.partition.when_delivered(self.machine.partition.vps, lambda: future.set_result(None))
         return future
 
-    def _shutdown(self) -> asyncio.Future[Any]:
-        """Ask the guest to power off; its answer's status."""
+    def _act(self, name: str, action: str, **arguments: Any) -> asyncio.Future[Any]:
+        """Have a device do something; the result."""
         future: asyncio.Future[Any] = self._child.loop.create_future()
-        self.machine.shutdown.request_shutdown(future.set_result)
+        self.machine.act(name, action, future.set_result, **arguments)
         return future
+
+    def _options(self, **changes: Any) -> None:
+        """Change behaviours of the VMBus server from now on."""
+        server = self.machine.server
+        server.options = parse(HostOptions, {**plain(server.options), **changes}, "host")
 
 
 def run_host(

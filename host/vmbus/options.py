@@ -2,10 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import Enum, auto
-from typing import Final
+from dataclasses import field
+from enum import Enum
+from typing import Annotated, Any, Final
 
+from pydantic import BeforeValidator
+from pydantic.dataclasses import dataclass
+
+from host.plain import STRICT
 from protocol.wire.messages import NtStatus
 from protocol.wire.versions import Version
 
@@ -19,30 +23,40 @@ LOOK_AFTER_OPEN_SECONDS: Final = 0.1
 class Step(Enum):
     """What a slow host can take its time over."""
 
-    OPEN = auto()
+    OPEN = "open"
     """Between opening the device and OPENCHANNEL_RESULT: the guest may be interrupted before it sees the result."""
-    GPADL = auto()
+    GPADL = "gpadl"
     """Between the last piece of a GPADL and GPADL_CREATED."""
-    MODIFY = auto()
+    MODIFY = "modify"
     """Between MODIFYCHANNEL and its effect: until then signals go to the old VP, and the answer comes right after."""
 
 
 class ModifyAnswer(Enum):
     """What the host does with the MODIFYCHANNEL of an open channel."""
 
-    ANSWER = auto()
+    ANSWER = "answer"
     """Move the channel and, from 5.3, say so."""
-    REFUSE = auto()
+    REFUSE = "refuse"
     """Do not move it; from 5.3, answer ``HostOptions.modify_status``."""
-    IGNORE = auto()
+    IGNORE = "ignore"
     """Do not move it and do not answer either, whatever the version."""
 
 
-@dataclass(frozen=True, slots=True)
+def _version(value: Any) -> Any:
+    """As "5.3" in a VM file."""
+    if isinstance(value, str):
+        known = {version.text: version for version in Version}
+        if value not in known:
+            raise ValueError(f"there is no VMBus version '{value}'; there are {', '.join(known)}")
+        return known[value]
+    return value
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
 class HostOptions:
     """The defaults are OpenVMM's behaviour, except that nothing rescues a lost interrupt."""
 
-    max_version: Version = Version.V6_0
+    max_version: Annotated[Version, BeforeValidator(_version)] = Version.V6_0
     """The newest version the server agrees to; the oldest is Windows 8, since the interrupt page is not modelled."""
 
     multi_client_port: bool = True

@@ -4,16 +4,17 @@ A device offers one channel. A device with sub-channels offers each of them as a
 pair of its primary and a ``sub_channel_index`` above zero (``vmbus_channel_offer_channel`` in ``hyperv.h``).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
 from protocol.errors import OperatorError, PeerError
-from protocol.ids import Relid
+from protocol.ids import GpadlId, Relid
 from protocol.journal import Journal
 from protocol.ram import Ram
 from protocol.ring import RingReader, RingWriter
+from protocol.wire.gpadl import GpaRange
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,12 @@ class VspChannel(Protocol):
     def signal(self) -> None:
         """Set the channel's event flag in the SINT2 area of its target VP."""
 
+    def map_gpadl(self, id: GpadlId) -> tuple[GpaRange, ...]:
+        """Use the pages of another GPADL of this channel until ``unmap_gpadl``, or close. Raises PeerError."""
+
+    def unmap_gpadl(self, id: GpadlId) -> None:
+        """They are no longer used; harmless if they were not."""
+
 
 class Device(Protocol):
     """A device back end, driven by the VMBus server. Every call is made from one thread."""
@@ -103,3 +110,16 @@ class Device(Protocol):
 
     def doorbell(self) -> None:
         """The guest signalled: look at both rings again. Never means "one packet"."""
+
+    def counts(self) -> dict[str, int]:
+        """What a report says of it: what it has sent, answered, moved, by name."""
+
+
+class SubChannels(Protocol):
+    """How a device gets sub-channels of its primary offered. It withdraws them when the primary is closed."""
+
+    def offer(self, devices: Sequence[Device]) -> None:
+        """The guest has asked for these; the host may hold them back to keep an order of its own."""
+
+    def withdraw(self) -> None:
+        """Rescind those that are offered, and forget those held back."""

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from host.vsp.device import Device
 from host.vsp.ic.periodic import UNITS_PER_SECOND
 from protocol.errors import OperatorError, PeerError
-from protocol.ids import Relid
+from protocol.ids import GpadlId, Relid
 from protocol.journal import Journal
 from protocol.ram import Ram
 from protocol.ring import Packet, RingReader, RingWriter
+from protocol.wire.gpadl import GpaRange
 
 
 @dataclass(eq=False)
@@ -68,12 +69,26 @@ def no_fence() -> None:
     """Enough between two ends in one thread."""
 
 
+@dataclass
+class OfferedSubChannels:
+    """A ``SubChannels`` that only remembers."""
+
+    offered: list[Device] = field(default_factory=list)
+
+    def offer(self, devices: Sequence[Device]) -> None:
+        self.offered.extend(devices)
+
+    def withdraw(self) -> None:
+        self.offered.clear()
+
+
 class Loopback:
     """A ``VspChannel`` whose guest is the test.
 
     ``upstream`` and ``downstream`` are the pages of the two rings, control page first. ``signals`` counts how often
     the host set the channel's event flag, ``doorbells`` how often the guest signalled. ``guest_writer`` and
-    ``guest_reader`` are the guest's ends, for a test that wants to misuse them.
+    ``guest_reader`` are the guest's ends, for a test that wants to misuse them. ``gpadls`` are what the guest has lent
+    besides the rings, and ``mapped`` those of them that the device uses.
     """
 
     def __init__(self, ram: Ram, upstream: Sequence[int], downstream: Sequence[int], relid: int = 1) -> None:
@@ -89,10 +104,21 @@ class Loopback:
         self.outgoing = RingWriter(down, no_fence)
         self.guest_writer = RingWriter(up, no_fence)
         self.guest_reader = RingReader(down, no_fence)
+        self.gpadls: dict[GpadlId, tuple[GpaRange, ...]] = {}
+        self.mapped: set[GpadlId] = set()
         self._device: Device | None = None
 
     def signal(self) -> None:
         self.signals += 1
+
+    def map_gpadl(self, id: GpadlId) -> tuple[GpaRange, ...]:
+        if id not in self.gpadls:
+            raise PeerError(f"GPADL {id} is not established")
+        self.mapped.add(id)
+        return self.gpadls[id]
+
+    def unmap_gpadl(self, id: GpadlId) -> None:
+        self.mapped.discard(id)
 
     def open(self, device: Device, user_data: bytes = bytes(120)) -> None:
         """What the server does on OPENCHANNEL."""

@@ -11,7 +11,7 @@ from lab.failure import VmFailure
 from lab.linux import sysfs
 from lab.linux.sysfs import GuestDevice
 from lab.linux.vm import LinuxVm
-from lab.report import Check
+from lab.report import SERVICES, Check
 from protocol.errors import ExitCode
 
 DRIVERS: Final = {
@@ -153,9 +153,12 @@ def _channel_checks(at: Cut) -> Iterator[Check]:
 
 
 def _service_checks(host: dict[str, Any]) -> Iterator[Check]:
-    for name, tally in host["components"].items():
-        yield Check(f"{name} requests", "host sent", tally["sent"], "guest answered", tally["answered"])
-    yield Check("heartbeat", "answered", host["components"]["heartbeat"]["answered"] > 0, "expected", True)
+    for name, device in host["devices"].items():
+        if device["kind"] in SERVICES:
+            tally = device["counts"]
+            yield Check(f"{name} requests", "host sent", tally["sent"], "guest answered", tally["answered"])
+    answered = host["devices"]["heartbeat"]["counts"]["answered"]
+    yield Check("heartbeat", "answered", answered > 0, "expected", True)
 
 
 def _port_checks(at: Cut) -> Iterator[Check]:

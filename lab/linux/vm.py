@@ -161,7 +161,7 @@ class LinuxVm(SupervisedVm):
 
     async def power_off(self) -> str:
         """Ask the guest to shut down, as the host does, and wait until it has; how it ended."""
-        status = await self.host("shutdown")
+        status = await self.host("act", name="shutdown", action="power_off")
         if status:
             raise VmFailure(ExitCode.CHECK_FAILED, f"the guest answers a shutdown request with {status:#x}")
         try:

@@ -1,7 +1,7 @@
 """``python -m lab.simulation SPEC [JOURNAL]``: one simulated VM reads and writes its disk; prints the trace hash.
 
 SPEC is a ``VmSpec`` as JSON, what is left out being as in the class. With JOURNAL the decisions of that run are taken
-instead of the seed's. Needs nothing but greenlet and msgpack, so that any Python can be asked for its hash.
+instead of the seed's. Needs nothing but greenlet, msgpack and pydantic, so that any Python can be asked for its hash.
 """
 
 from __future__ import annotations

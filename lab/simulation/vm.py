@@ -11,12 +11,12 @@ from typing import Any, Self
 from guest.kernel.core import Core
 from guest.kernel.memory import KernelMemory
 from guest.machine import GuestCpu
-from guest.vmbus.policy import Policy
 from host.faults import FAULTS
-from host.machine import Disk, Machine
+from host.machine import Machine
+from host.vsp.kind import Disk
 from lab.failure import VmFailure
 from lab.guest_view import GuestView
-from lab.machine import machine_spec
+from lab.machine import guest_spec, machine_spec
 from lab.report import Report, consistent, make_report
 from lab.simulation.hub import Deadlock, Hub, OutOfTime
 from lab.simulation.locks import SimulatedLocks
@@ -29,7 +29,6 @@ from protocol.ids import Cpu, VpIndex
 from protocol.journal import Record, Recorder, digest, merge, unpack
 from protocol.port.vp_port import VpPort
 from protocol.shell.memory import GuestRam
-from protocol.wire.versions import Version
 
 KERNEL_BYTES = 16 << 20
 PATIENCE = 3600.0
@@ -55,13 +54,7 @@ class SimulatedCpu:
         clock = SimulatedClock(hub, _at_once)
         memory = KernelMemory(vm.kernel)
         self.core = Core(Cpu(cpu), vm.spec.vcpus, self.port, memory, vm.locks, clock, hub.point)
-        self.guest = GuestCpu(
-            self.core,
-            Policy(vm.spec.policy),
-            Version.of(vm.spec.max_version),
-            lambda: None,
-            vm.recorder(self.name),
-        )
+        self.guest = GuestCpu(self.core, guest_spec(vm.spec), lambda: None, vm.recorder(self.name))
         self.link.held = self.core.locks.held
         runner = hub.add(self.name, self._body, self._can_run)
         runner.may_interrupt = lambda: bool(self.port.pending) and self.core.interruptible

@@ -22,10 +22,12 @@ from guest.vmbus.dispatch import vmbus_chan_handler
 from guest.vmbus.words import ChannelState, VmbusTables
 from host.vsp.device import Device
 from host.vsp.testing import Clock, no_fence
-from protocol.ids import PAGE_SIZE, ConnectionId, Cpu, Relid, VpIndex
+from protocol.errors import PeerError
+from protocol.ids import PAGE_SIZE, ConnectionId, Cpu, GpadlId, Relid, VpIndex
 from protocol.port.vp_port import VpPort
 from protocol.ram import Ram
 from protocol.ring import RingReader, RingWriter
+from protocol.wire.gpadl import GpaRange
 from protocol.wire.messages import OfferChannel, encode
 from protocol.wire.synic import HYPERV_STIMER0_VECTOR, HYPERVISOR_CALLBACK_VECTOR
 from protocol.wire.versions import Dialect, Version
@@ -93,6 +95,12 @@ class Line:
         self.signals += 1
         self.flag = True
         self._bench.ports[self.views[0].words.target_cpu].raise_vector(HYPERVISOR_CALLBACK_VECTOR)
+
+    def map_gpadl(self, id: GpadlId) -> tuple[GpaRange, ...]:
+        raise PeerError(f"GPADL {id} is not established")
+
+    def unmap_gpadl(self, id: GpadlId) -> None:
+        """There are none."""
 
     def doorbell(self) -> None:
         if not self.deaf:

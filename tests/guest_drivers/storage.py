@@ -14,6 +14,7 @@ from guest.vmbus.device import HvDriver
 from host.vsp.storage.controller import Address, ScsiController
 from host.vsp.storage.scsi.disk import ScsiDisk
 from host.vsp.storage.storvsp import Storvsp
+from host.vsp.testing import OfferedSubChannels
 from protocol.ids import PAGE_SIZE, Pfn
 from protocol.ram import Ram
 from tests.guest_drivers.bench import Bench, Line, instance
@@ -51,7 +52,9 @@ class Machine:
                 for number, (where, image) in enumerate(disks.items())
             }
         )
-        line = self.bench.plug(Storvsp(services, controller, instance(relid)), 0, relid, target_cpu)
+        line = self.bench.plug(
+            Storvsp(services, controller, instance(relid), OfferedSubChannels()), 0, relid, target_cpu
+        )
         self.bench.probe(line)
         return line
 

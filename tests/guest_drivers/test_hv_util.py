@@ -53,6 +53,9 @@ class Host:
         self.channel.incoming.drain(self._take)
         self.channel.incoming.release()
 
+    def counts(self) -> dict[str, int]:
+        return {}
+
     def _take(self, packet: Packet) -> None:
         assert packet.type == PacketType.IN_BAND
         self.ids.append(packet.transaction_id)

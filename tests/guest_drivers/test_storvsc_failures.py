@@ -10,7 +10,7 @@ from guest.block.disk import BlockError
 from host.vsp.storage.connection import Connection
 from host.vsp.storage.controller import ScsiController
 from host.vsp.storage.storvsp import Storvsp
-from host.vsp.testing import Clock
+from host.vsp.testing import Clock, OfferedSubChannels
 from protocol.errors import OperatorError
 from protocol.ids import Relid
 from protocol.ring import Packet, PacketType
@@ -25,7 +25,7 @@ class Deaf(Storvsp):
     """Shakes hands and carries out nothing."""
 
     def __init__(self) -> None:
-        super().__init__(Clock(), ScsiController({}), instance(5))
+        super().__init__(Clock(), ScsiController({}), instance(5), OfferedSubChannels())
         self.commands = 0
 
     def operate(self, connection: Connection, packet: Packet, vstor: VstorPacket) -> None:

@@ -146,6 +146,9 @@ class FakeDevice:
         if self.doorbell_error:
             raise self.doorbell_error
 
+    def counts(self) -> dict[str, int]:
+        return {}
+
     def signal(self) -> None:
         assert self.channel is not None
         self.channel.signal()

@@ -102,7 +102,7 @@ async def heartbeats(vm: VM, count: int) -> None:
     """Wait until the host has sent ``count`` more: until then whatever the host does next has been done."""
 
     async def sent() -> int:
-        number: int = (await vm.host("snapshot"))["components"]["heartbeat"]["sent"]
+        number: int = (await vm.host("snapshot"))["devices"]["heartbeat"]["counts"]["sent"]
         return number
 
     async with asyncio.timeout(DEADLINE):

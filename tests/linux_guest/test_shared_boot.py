@@ -35,9 +35,9 @@ async def everything_works(vm: LinuxVm, images: tuple[Path, Path]) -> None:
     assert await sysfs.wait_for(vm, "[ $(ls -d /sys/bus/vmbus/drivers/hv_utils/*-* | wc -l) = 3 ]")
     digest = hashlib.sha256(images[0].read_bytes()).hexdigest()
     assert (await vm.run(f"sha256sum {await sysfs.disk(vm, 0)}")).split()[0] == digest
-    before = (await vm.host("snapshot"))["components"]["heartbeat"]["answered"]
+    before = (await vm.host("snapshot"))["devices"]["heartbeat"]["counts"]["answered"]
     await vm.run("sleep 3")
-    assert (await vm.host("snapshot"))["components"]["heartbeat"]["answered"] > before
+    assert (await vm.host("snapshot"))["devices"]["heartbeat"]["counts"]["answered"] > before
 
 
 async def test_the_guest_knows_that_it_runs_on_hyper_v(linux: LinuxVm) -> None:
@@ -72,9 +72,9 @@ async def test_what_the_guest_counted_is_what_the_host_counted(linux: LinuxVm) -
 
 
 async def test_the_guest_answers_heartbeats(linux: LinuxVm) -> None:
-    before = (await linux.host("snapshot"))["components"]["heartbeat"]["answered"]
+    before = (await linux.host("snapshot"))["devices"]["heartbeat"]["counts"]["answered"]
     await linux.run("sleep 3")
-    assert (await linux.host("snapshot"))["components"]["heartbeat"]["answered"] > before
+    assert (await linux.host("snapshot"))["devices"]["heartbeat"]["counts"]["answered"] > before
 
 
 async def test_time_synchronisation_sets_a_wrong_clock(linux: LinuxVm) -> None:

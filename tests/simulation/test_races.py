@@ -36,10 +36,13 @@ async def test_r8_a_driver_that_reads_in_the_interrupt_is_stranded_by_a_drop() -
     assert all(dropped for dropped, stranded in ends if stranded)
 
 
-@pytest.mark.parametrize("mode", [CallbackMode.DIRECT, CallbackMode.BATCHED])
-async def test_r8_costs_a_tasklet_no_data_however_many_are_dropped(mode: CallbackMode) -> None:
-    """The tasklet that the first interrupt schedules runs after it, and finds what the second one was about."""
-    for seed in range(100):
+@pytest.mark.parametrize(("mode", "first_seed"), [(CallbackMode.DIRECT, 0), (CallbackMode.BATCHED, 160)])
+async def test_r8_costs_a_tasklet_no_data_however_many_are_dropped(mode: CallbackMode, first_seed: int) -> None:
+    """The tasklet that the first interrupt schedules runs after it, and finds what the second one was about.
+
+    A batched channel is seldom interrupted while it is in progress: its ring is masked then. Hence the seed.
+    """
+    for seed in range(first_seed, first_seed + 100):
         dropped, stranded = await dropped_and_stranded(seed, mode)
         assert not stranded
         if dropped:

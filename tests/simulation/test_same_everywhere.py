@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/data/trace_hashes.json"
 """A list of [spec, hash]. A change of what the VM does changes them: ``python -m lab.simulation SPEC`` prints the new
 hash."""
-PACKAGES = ("greenlet", "msgpack")
+PACKAGES = ("greenlet", "msgpack", "pydantic")
 
 
 def golden() -> list[tuple[str, str]]:
@@ -58,7 +58,7 @@ def environment_of(version: str) -> Path:
         pytest.skip(f"no Python {version} on this machine; the golden trace stands for it")
     home = Path(tempfile.gettempdir()) / f"vmbus-lab-pythons-{os.getuid()}" / version
     python = home / "bin/python"
-    ready = home / "ready"
+    ready = home / "-".join(("ready", *PACKAGES))
     if not ready.exists():
         for command in (
             [found, "-m", "venv", "--clear", str(home)],
@@ -74,7 +74,7 @@ def environment_of(version: str) -> Path:
 
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
 def test_every_python_gives_the_trace_of_this_one_and_needs_no_sockets_or_loops(version: str) -> None:
-    """The environments have greenlet and msgpack and nothing else."""
+    """The environments have what PACKAGES says and nothing else."""
     python = environment_of(version)
     for spec, _ in golden():
         assert trace_hash(python, spec) == trace_hash(sys.executable, spec)

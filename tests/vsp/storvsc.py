@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from host.vsp.device import Device
 from host.vsp.storage.backend import BlockBackend
 from host.vsp.storage.controller import Address, ScsiController
 from host.vsp.storage.scsi.disk import ScsiDisk
 from host.vsp.storage.storvsp import Storvsp
-from host.vsp.testing import Clock, Loopback
+from host.vsp.testing import Clock, Loopback, OfferedSubChannels
 from protocol.ids import Pfn
 from protocol.ring import COMPLETION_REQUESTED, PacketType
 from protocol.ring.gpa_direct import encode
@@ -52,13 +51,13 @@ class StorVsc:
     max_sub_channels: int = 0
     disks_at: Sequence[Address] = (HERE,)
     clock: Clock = field(default_factory=Clock)
-    offered: list[Device] = field(default_factory=list)
+    sub_channels: OfferedSubChannels = field(default_factory=OfferedSubChannels)
     next_id: int = 1
 
     def __post_init__(self) -> None:
         disk = ScsiDisk(self.image, INSTANCE, self.clock.complain)
         self.controller = ScsiController(dict.fromkeys(self.disks_at, disk))
-        self.device = Storvsp(self.clock, self.controller, INSTANCE, self.max_sub_channels, self.offered.extend)
+        self.device = Storvsp(self.clock, self.controller, INSTANCE, self.sub_channels, self.max_sub_channels)
         self.channel = Loopback(self.ram, range(1, 33), range(33, 65))
         self.channel.open(self.device)
 

@@ -79,7 +79,7 @@ def test_a_request_before_the_handshake_is_refused_with_an_srb_status_that_linux
 def test_without_sub_channels_a_request_for_some_is_refused(guest: StorVsc) -> None:
     answer = guest.operation(Operation.CREATE_SUB_CHANNELS, SubChannels(1).encode())
     assert answer.status == NtStatus.INVALID_PARAMETER
-    assert not guest.offered
+    assert not guest.sub_channels.offered
 
 
 def test_granted_sub_channels_are_offered_and_complete_what_came_through_them(ram: GuestRam) -> None:
@@ -87,11 +87,11 @@ def test_granted_sub_channels_are_offered_and_complete_what_came_through_them(ra
     assert guest.initialise() == Properties(3, 1, 0x40000)
     assert guest.operation(Operation.CREATE_SUB_CHANNELS, SubChannels(4).encode()).status != 0
     assert guest.operation(Operation.CREATE_SUB_CHANNELS, SubChannels(2).encode()).status == 0
-    assert [device.offer.sub_channel_index for device in guest.offered] == [1, 2]
-    assert {device.offer.instance_id for device in guest.offered} == {INSTANCE}
+    assert [device.offer.sub_channel_index for device in guest.sub_channels.offered] == [1, 2]
+    assert {device.offer.instance_id for device in guest.sub_channels.offered} == {INSTANCE}
     assert guest.operation(Operation.CREATE_SUB_CHANNELS, SubChannels(1).encode()).status != 0
     sub_channel = Loopback(ram, range(201, 211), range(211, 221))
-    sub_channel.open(guest.offered[0])
+    sub_channel.open(guest.sub_channels.offered[0])
     transaction_id = guest.submit(rw10(READ, 0, 1), 512, channel=sub_channel)
     assert not guest.completions()
     (completion,) = guest.completions(sub_channel)
@@ -106,7 +106,7 @@ def test_an_old_kernel_creates_sub_channels_first_and_their_requests_wait_for_th
     guest.operation(Operation.QUERY_PROPERTIES)
     assert guest.operation(Operation.CREATE_SUB_CHANNELS, SubChannels(1).encode()).status == 0
     sub_channel = Loopback(ram, range(201, 211), range(211, 221))
-    sub_channel.open(guest.offered[0])
+    sub_channel.open(guest.sub_channels.offered[0])
     guest.submit(rw10(READ, 0, 1), 512, channel=sub_channel)
     assert not guest.completions(sub_channel)
     assert guest.operation(Operation.END_INITIALIZATION).status == 0
@@ -118,7 +118,7 @@ def test_a_sub_channel_takes_no_handshake(ram: GuestRam) -> None:
     guest.initialise()
     guest.operation(Operation.CREATE_SUB_CHANNELS, SubChannels(1).encode())
     sub_channel = Loopback(ram, range(201, 211), range(211, 221))
-    sub_channel.open(guest.offered[0])
+    sub_channel.open(guest.sub_channels.offered[0])
     packet = VstorPacket(Operation.BEGIN_INITIALIZATION, flags=1).encode()
     sub_channel.send(PacketType.IN_BAND, packet, INIT_ID, COMPLETION_REQUESTED)
     (completion,) = guest.completions(sub_channel)

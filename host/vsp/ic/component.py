@@ -5,7 +5,7 @@ packet, not as a completion. Nothing here waits with a time limit: Linux may tak
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from host.vsp.device import Offer, Services, VspChannel
@@ -73,6 +73,10 @@ class Component:
         """Take the guest's answers."""
         if self._endpoint:
             self._endpoint.look()
+
+    def counts(self) -> dict[str, int]:
+        """What became of its requests."""
+        return asdict(self.tally)
 
     def on_agreed(self, version: IcVersion) -> None:
         """Versions are agreed: requests may be sent from now on."""

@@ -18,9 +18,11 @@ class StorChannel(ABC):
         self._services = services
         self._controller = controller
         self._connection: Connection | None = None
+        self._opens = 0
 
     def open(self, channel: VspChannel, user_data: bytes) -> None:
         """Begin anew; storvsc leaves ``user_data`` zero."""
+        self._opens += 1
         self._connection = Connection(channel, self._controller, self._services, self.operate, self.takes_requests)
         self._connection.look()
 
@@ -35,6 +37,9 @@ class StorChannel(ABC):
         """Look at both rings."""
         if self._connection:
             self._connection.look()
+
+    def counts(self) -> dict[str, int]:
+        return {"opens": self._opens}
 
     @abstractmethod
     def takes_requests(self) -> bool:

@@ -1,6 +1,6 @@
 """The logical units of one SCSI controller, and what answers where none is."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from host.vsp.storage.scsi.buffer import GuestBuffer
@@ -29,6 +29,11 @@ class ScsiController:
 
     def __init__(self, disks: Mapping[Address, ScsiDisk]) -> None:
         self._disks = dict(disks)
+
+    def change(self, change: Callable[[ScsiDisk], ScsiDisk]) -> None:
+        """Put another disk in the place of each."""
+        for address, disk in self._disks.items():
+            self.exchange(address, change(disk))
 
     def exchange(self, address: Address, disk: ScsiDisk) -> None:
         """Put another disk at an address; commands under way end on the old one."""

@@ -1,10 +1,10 @@
 """storvsp: the synthetic SCSI controller that Linux drives with ``storvsc_drv.c``."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from uuid import UUID
 
-from host.vsp.device import Device, Offer, Services
+from host.vsp.device import Offer, Services, SubChannels
 from host.vsp.storage.channel import StorChannel
 from host.vsp.storage.connection import Connection
 from host.vsp.storage.controller import ScsiController
@@ -20,17 +20,16 @@ from protocol.wire.vstor import (
     Operation,
     Properties,
     ProtocolVersion,
-    SubChannels,
     VstorPacket,
 )
+from protocol.wire.vstor import SubChannels as SubChannelCount
 
 
 class Storvsp(StorChannel):
     """The primary channel of a controller: handshake, then requests.
 
     ``instance_id`` names the controller. ``max_sub_channels`` is what QUERY_PROPERTIES announces; when the guest asks
-    for some of them, ``offer_sub_channels`` is given the new devices to offer. They are good until the primary is
-    closed; whoever offered them rescinds them then.
+    for some of them, ``sub_channels`` is given the new devices to offer. They are good until the primary is closed.
 
     Simplified: the guest hears nothing of disks that come and go (no ENUMERATE_BUS or REMOVE_DEVICE), and resets only
     answer, as in OpenVMM: requests in flight complete by themselves, which is what ``storvsc_host_reset`` waits for.
@@ -41,21 +40,23 @@ class Storvsp(StorChannel):
         services: Services,
         controller: ScsiController,
         instance_id: UUID,
+        sub_channels: SubChannels,
         max_sub_channels: int = 0,
-        offer_sub_channels: Callable[[Sequence[Device]], None] = lambda devices: None,
     ) -> None:
         super().__init__(services, controller, Offer(HV_SCSI_GUID, instance_id))
         self.state = State.BEGIN
         self.version: int | None = None
         """Major << 8 | minor, once agreed."""
+        self.controller = controller
         self._max_sub_channels = max_sub_channels
-        self._offer_sub_channels = offer_sub_channels
+        self._offers = sub_channels
         self._sub_channels: list[StorvspSubChannel] = []
 
     def close(self, done: Callable[[], None]) -> None:
         """The next opening begins a new handshake."""
         self.state, self.version = State.BEGIN, None
         self._sub_channels = []
+        self._offers.withdraw()
         super().close(done)
 
     def takes_requests(self) -> bool:
@@ -79,7 +80,7 @@ class Storvsp(StorChannel):
                 properties = Properties(self._max_sub_channels, flags, MAX_TRANSFER_BYTES)
                 connection.answer(packet, NtStatus.SUCCESS, properties.encode())
             case Operation.CREATE_SUB_CHANNELS:
-                self._create_sub_channels(connection, packet, SubChannels.decode(vstor.body).count)
+                self._create_sub_channels(connection, packet, SubChannelCount.decode(vstor.body).count)
             case _:
                 connection.answer(packet, NtStatus.SUCCESS)
         self._enter(following)
@@ -113,4 +114,4 @@ class Storvsp(StorChannel):
             )
             for index in range(1, count + 1)
         ]
-        self._offer_sub_channels(self._sub_channels)
+        self._offers.offer(self._sub_channels)

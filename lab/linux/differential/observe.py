@@ -55,7 +55,7 @@ async def _emulated(spec: VmSpec) -> GuestFiles:
             [(relid, words.target_cpu) for relid, words in channels],
             Views(vm.guest).cat("/proc/interrupts"),
         )
-        await vm.host("shutdown")
+        await vm.host("act", name="shutdown", action="power_off")
     return found
 
 
@@ -84,8 +84,8 @@ async def _real(spec: VmSpec) -> GuestFiles:
 async def _first_answers(vm: SupervisedVm) -> None:
     """Wait until the guest has answered the first message of each service that speaks by itself."""
     for _ in range(round(PATIENCE_SECONDS / LOOK_SECONDS)):
-        components = (await vm.host("snapshot"))["components"]
-        if all(components[name]["answered"] for name in FIRST_ANSWERS):
+        devices = (await vm.host("snapshot"))["devices"]
+        if all(devices[name]["counts"]["answered"] for name in FIRST_ANSWERS):
             return
         await asyncio.sleep(LOOK_SECONDS)
     raise VmFailure(ExitCode.CHECK_FAILED, f"no answer of {' and '.join(FIRST_ANSWERS)} in {PATIENCE_SECONDS:.0f} s")

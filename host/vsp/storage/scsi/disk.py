@@ -48,10 +48,15 @@ class ScsiDisk:
                 f"resize it with truncate"
             )
         self._backend = backend
+        self._complain = complain
         self._identity = identity
         self._block_size = block_size
         self._io = BlockIo(backend, block_size, complain)
         self._blocks_announced = self._io.blocks
+
+    def on(self, change: Callable[[BlockBackend], BlockBackend]) -> "ScsiDisk":
+        """The same disk on another back end, which is made of this one's."""
+        return ScsiDisk(change(self._backend), self._identity, self._complain, self._block_size)
 
     def execute(self, cdb: bytes, data: GuestBuffer, done: Done) -> None:
         """Carry out one command (``cdb``: 16 bytes) and call ``done`` once, now or when the back end calls back."""

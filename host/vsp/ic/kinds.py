@@ -1,0 +1,24 @@
+"""The integration components as kinds of devices."""
+
+from pydantic.dataclasses import dataclass
+
+from host.plain import STRICT
+from host.vsp.ic.heartbeat import Heartbeat
+from host.vsp.ic.shutdown import Shutdown
+from host.vsp.ic.timesync import TimeSync
+from host.vsp.kind import Answered, Kind
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class NoOptions:
+    """There is nothing to choose."""
+
+
+def _shut_down(device: Shutdown, answered: Answered) -> None:
+    """Ask the guest to power off; its answer's status, or None if it closed the channel."""
+    device.request_shutdown(answered)
+
+
+HEARTBEAT = Kind(NoOptions, lambda setting, options: Heartbeat(setting.services, setting.time_scale))
+SHUTDOWN = Kind(NoOptions, lambda setting, options: Shutdown(setting.services), {"power_off": _shut_down})
+TIMESYNC = Kind(NoOptions, lambda setting, options: TimeSync(setting.services, setting.time_scale))

@@ -1,0 +1,52 @@
+"""A kind of device: what may be said of one in the description of a VM, and how it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from host.vsp.device import Device, Services, SubChannels
+from host.vsp.storage.backend import BlockBackend
+from protocol.errors import OperatorError, PeerError
+
+O = TypeVar("O")  # noqa: E741
+D = TypeVar("D", bound=Device)
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """An image file, which the shell opens."""
+
+    path: str
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a device is given when it is made. ``name`` is the operator's; ``time_scale`` divides its periods."""
+
+    name: str
+    instance_id: UUID
+    services: Services
+    sub_channels: SubChannels
+    open_disk: Callable[[Disk], BlockBackend]
+    complain: Callable[[PeerError | OperatorError], None]
+    vcpus: int
+    time_scale: float
+
+
+Answered = Callable[[Any], None]
+"""Receives the result of an action, as plain data, once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[O, D]):
+    """``options`` is a strict dataclass, each field with a default. ``actions`` are what an operator can have one do:
+    each takes the device, what to call with the result, and its own arguments, and may raise OperatorError.
+    """
+
+    options: type[O]
+    make: Callable[[Setting, O], D]
+    actions: Mapping[str, Callable[..., None]] = field(default_factory=dict)
