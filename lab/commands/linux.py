@@ -1,0 +1,58 @@
+"""``linux``: a real kernel as the guest."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import click
+
+from lab.commands import options
+from lab.image import disk_for
+from lab.linux.parts import linux_spec
+from lab.linux.run import IMAGE_BYTES, LinuxOptions, run_linux, say
+from lab.linux.vm import MEMORY_MB
+from lab.spec import DiskSpec, VmSpec
+
+
+@click.command()
+@click.option("--vcpus", type=click.IntRange(1, 4), default=2, show_default=True, help="Virtual processors.")
+@click.option("--disk", callback=options.disk, metavar="FILE[,rw]", help="Raw image, /dev/sda in the guest.")
+@click.option(
+    "--vmbus-version",
+    type=click.Choice(["4.0", "4.1", "5.0", "5.1", "5.2", "5.3"]),
+    default="5.3",
+    show_default=True,
+    help="Newest VMBus protocol that the host agrees to.",
+)
+@click.option("--script", type=click.Path(exists=True, dir_okay=False), metavar="FILE", help="Run it in the guest.")
+@click.option("--keep", is_flag=True, help="A shell on the guest's console before it is switched off.")
+@click.option("--trace", callback=options.output, metavar="FILE", help="Write the journal here.")
+@click.option("--json", "json_path", callback=options.output, metavar="FILE", help="Write the report.")
+@click.option("--name", default="linux", show_default=True, help="Name of the VM.")
+def command(
+    vcpus: int,
+    disk: DiskSpec | None,
+    vmbus_version: str,
+    script: str | None,
+    keep: bool,
+    trace: str | None,
+    json_path: str | None,
+    name: str,
+) -> None:
+    """Boot an unmodified Linux kernel as the guest, and compare what it says with what the host says.
+
+    The kernel, busybox and QEMU are fetched as Debian packages at first use and not installed.
+    """
+
+    spec = VmSpec(
+        name=name,
+        vcpus=vcpus,
+        disks=[disk] if disk else [],
+        memory_mb=MEMORY_MB,
+        trace=trace,
+        linux=linux_spec(say),
+        host_options={"max_version": vmbus_version},
+    )
+    with disk_for(spec, IMAGE_BYTES) as spec_with_disk:
+        sys.exit(asyncio.run(run_linux(spec_with_disk, LinuxOptions(script, keep, json_path))))

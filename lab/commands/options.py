@@ -1,0 +1,82 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lab.spec import DiskSpec, VmSpec
+
+
+def disk(context: click.Context, parameter: click.Parameter, value: str | None) -> DiskSpec | None:
+    if value is None:
+        return None
+    path, comma, mode = value.rpartition(",")
+    if comma and mode == "rw":
+        return DiskSpec(os.path.abspath(path), writable=True)
+    return DiskSpec(os.path.abspath(value))
+
+
+def output(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """A file to be written at the end: that it cannot be is said before anything is started."""
+    if value is None:
+        return None
+    path = Path(value).absolute()
+    if path.is_dir() or not path.parent.is_dir():
+        raise click.BadParameter(f"{path} cannot be written: it is a directory, or in none")
+    return str(path)
+
+
+def vm_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that ``run`` and ``sim`` share."""
+    options = [
+        click.option("--vcpus", type=click.IntRange(1, 64), default=8, show_default=True, help="Virtual processors."),
+        click.option(
+            "--policy",
+            type=click.Choice(["legacy", "rfc"]),
+            default="rfc",
+            show_default=True,
+            help="Interrupt design: before the RFC, or its twelve patches.",
+        ),
+        click.option(
+            "--disk",
+            callback=disk,
+            metavar="FILE[,rw]",
+            help="Raw image for the SCSI controller; read-only unless `,rw` is said, and then its last MiB is "
+            "overwritten. Without it a small image is made for the run.",
+        ),
+        click.option(
+            "--duration", type=click.FloatRange(0), default=10.0, show_default=True, help="Seconds; 0: until Ctrl-C."
+        ),
+        click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of patterns and schedules."),
+        click.option("--trace", callback=output, metavar="FILE", help="Write the journal here."),
+        click.option("--json", "json_path", callback=output, metavar="FILE", help="Write the report."),
+        click.option("--name", default="vm", show_default=True, help="Name of the VM."),
+        click.option(
+            "--max-version",
+            type=click.Choice(["2.4", "3.0", "4.0", "4.1", "5.0", "5.1", "5.2", "5.3"]),
+            default="5.3",
+            show_default=True,
+            help="Newest VMBus protocol that the guest asks for.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def vm_spec(options: dict[str, Any]) -> VmSpec:
+    image = options["disk"]
+    return VmSpec(
+        name=options["name"],
+        vcpus=options["vcpus"],
+        policy=options["policy"],
+        disks=[image] if image else [],
+        seed=options["seed"],
+        max_version=options["max_version"],
+        trace=options["trace"],
+    )

@@ -1,0 +1,55 @@
+"""``run``: a VM of real processes, its workload, and the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from typing import Any, Final
+
+import click
+
+from lab.commands import options
+from lab.console import Console
+from lab.failure import VmFailure
+from lab.image import disk_for
+from lab.run import DEFAULT_IMAGE_BYTES, RunOptions, run
+from lab.vm import VM
+from protocol.errors import ExitCode
+
+NEXT_STEPS: Final = [
+    "./launch.sh run --policy legacy                 the same before the RFC: one HYP line for everything",
+    "./launch.sh run --disk FILE --trace FILE.trace  read an image of yours, record every event",
+    "./launch.sh trace FILE.trace --message          the control messages of that run, decoded",
+    "./launch.sh sim --seed 7                        the same VM in one process under virtual time",
+]
+
+
+@click.command()
+@options.vm_options
+def command(**chosen: Any) -> None:
+    """Run a VM: a supervisor, a host process, and one worker process per vCPU."""
+
+    async def body() -> ExitCode:
+        stop, interrupted = asyncio.Event(), asyncio.Event()
+        task = asyncio.current_task()
+        assert task is not None
+
+        def on_interrupt() -> None:
+            if chosen["duration"] or stop.is_set():
+                interrupted.set()
+                task.cancel()
+            stop.set()
+
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, on_interrupt)
+        loop.add_signal_handler(signal.SIGTERM, task.cancel)
+        try:
+            with disk_for(options.vm_spec(chosen), DEFAULT_IMAGE_BYTES) as spec, Console(NEXT_STEPS) as console:
+                async with VM(spec) as vm:
+                    return await run(vm, RunOptions(chosen["duration"], chosen["json_path"]), console, stop)
+        except asyncio.CancelledError:
+            code = ExitCode.INTERRUPTED if interrupted.is_set() else ExitCode.TERMINATED
+            raise VmFailure(code, "interrupted" if code == ExitCode.INTERRUPTED else "terminated") from None
+
+    sys.exit(asyncio.run(body()))
