@@ -33,6 +33,13 @@ class StorChannel(ABC):
         else:
             done()
 
+    def when_idle(self, done: Callable[[], None]) -> None:
+        """Call ``done`` once no disk works on a request of this channel."""
+        if self._connection:
+            self._connection.when_idle(done)
+        else:
+            done()
+
     def doorbell(self) -> None:
         """Look at both rings."""
         if self._connection:

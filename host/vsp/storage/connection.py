@@ -46,7 +46,7 @@ class Connection:
         self._operate = operate
         self._ready = ready
         self._in_flight = 0
-        self._closed: Callable[[], None] | None = None
+        self._idle: list[Callable[[], None]] = []
         self._endpoint = Endpoint(channel, self._receive, services.complain, self._appetite, services.journal)
 
     def look(self) -> None:
@@ -56,8 +56,16 @@ class Connection:
     def close(self, done: Callable[[], None]) -> None:
         """Stop taking requests and wait for those in flight: their pages belong to the guest again after ``done``."""
         self._endpoint.close()
-        self._closed = done
-        self._finish_close()
+        self.when_idle(done)
+
+    def when_idle(self, done: Callable[[], None]) -> None:
+        """Call ``done`` once no request is in flight."""
+        self._idle.append(done)
+        self._look_idle()
+
+    def notify(self, operation: Operation) -> None:
+        """Tell the guest something unasked: transaction id 0 and no completion (``storvsc_on_receive``)."""
+        self._endpoint.post(PacketType.IN_BAND, VstorPacket(operation).encode())
 
     def answer(self, packet: Packet, status: NtStatus, body: bytes = b"") -> None:
         """Complete one operation. Always 64 bytes: Linux drops less, and receives no more than 80 with the header."""
@@ -72,6 +80,7 @@ class Connection:
     def execute(self, packet: Packet, vstor: VstorPacket) -> None:
         """EXECUTE_SRB: answered when the disk is done with it. Raises PeerError for a data buffer that is none."""
         request = VmscsiRequest.decode(vstor.body)
+        self._controller.tally.requests += 1
         try:
             data = guest_buffer(packet, request, self._ram)
         except PeerError:
@@ -83,7 +92,7 @@ class Connection:
             held = self._appetite() == 0
             self._in_flight -= 1
             self._complete(packet, request, outcome)
-            self._finish_close()
+            self._look_idle()
             if held:
                 self._endpoint.look()
 
@@ -91,6 +100,7 @@ class Connection:
         self._controller.execute(address, request.cdb_or_sense[:16], data, done)
 
     def _complete(self, packet: Packet, request: VmscsiRequest, outcome: Outcome) -> None:
+        self._controller.tally.complete(request, outcome.srb_status, outcome.transferred)
         self.answer(packet, nt_status(outcome), completion_body(request, outcome))
 
     def _appetite(self) -> int:
@@ -108,10 +118,11 @@ class Connection:
             raise
         self._operate(self, packet, vstor)
 
-    def _finish_close(self) -> None:
-        if self._closed and not self._in_flight:
-            closed, self._closed = self._closed, None
-            closed()
+    def _look_idle(self) -> None:
+        if not self._in_flight:
+            idle, self._idle = self._idle, []
+            for done in idle:
+                done()
 
 
 def _decode(packet: Packet) -> VstorPacket:

@@ -8,6 +8,12 @@ from host.vsp.storage.scsi.cdb import Op, big
 from host.vsp.storage.scsi.disk import ScsiDisk, reply
 from host.vsp.storage.scsi.inquiry import inquire_absent
 from host.vsp.storage.scsi.outcome import INVALID_LUN, CheckCondition, Done, Outcome, check_condition
+from host.vsp.storage.tally import Tally
+from protocol.errors import OperatorError
+from protocol.wire.vstor import Operation
+
+Notice = Callable[[Operation], None]
+"""Receives what the guest is to be told of the bus: ENUMERATE_BUS or REMOVE_DEVICE."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -18,17 +24,35 @@ class Address:
     target: int
     lun: int
 
+    def __str__(self) -> str:
+        return f"{self.path}:{self.target}:{self.lun}"
+
 
 class ScsiController:
     """Finds the disk for a command.
 
     Linux scans all 16 pairs of path and target with INQUIRY and takes "LUN not present" for "the target answers",
     so it sends REPORT LUNS there too: both are answered for any address, as OpenVMM does (``execute_scsi`` in
-    storvsp). Simplified: the guest is not told of a disk that comes or changes (no ENUMERATE_BUS).
+    storvsp). ``notice`` hears of units that come and go.
     """
 
     def __init__(self, disks: Mapping[Address, ScsiDisk]) -> None:
         self._disks = dict(disks)
+        self.notice: Notice = lambda operation: None
+        self.tally = Tally()
+
+    def attach(self, address: Address, disk: Callable[[], ScsiDisk]) -> None:
+        """Plug in the disk that ``disk`` makes. Raises OperatorError if there is one, and what making it raises."""
+        if address in self._disks:
+            raise OperatorError(f"there is a disk at {address}: choose another address, or take it away first")
+        self._disks[address] = disk()
+        self.notice(Operation.ENUMERATE_BUS)
+
+    def detach(self, address: Address) -> None:
+        """Pull a disk out; commands under way end on it. Raises OperatorError if there is none."""
+        self._present(address)
+        del self._disks[address]
+        self.notice(Operation.REMOVE_DEVICE)
 
     def change(self, change: Callable[[ScsiDisk], ScsiDisk]) -> None:
         """Put another disk in the place of each."""
@@ -36,8 +60,14 @@ class ScsiController:
             self.exchange(address, change(disk))
 
     def exchange(self, address: Address, disk: ScsiDisk) -> None:
-        """Put another disk at an address; commands under way end on the old one."""
+        """Put another disk where one is, behind the guest's back. Raises OperatorError if there is none."""
+        self._present(address)
         self._disks[address] = disk
+
+    def _present(self, address: Address) -> None:
+        if address not in self._disks:
+            known = ", ".join(map(str, sorted(self._disks))) or "none"
+            raise OperatorError(f"there is no disk at {address}: choose one of those attached ({known})")
 
     def execute(self, address: Address, cdb: bytes, data: GuestBuffer, done: Done) -> None:
         """Carry out one command (``cdb``: 16 bytes) and call ``done`` once, now or later."""

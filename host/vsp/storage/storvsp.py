@@ -1,7 +1,7 @@
 """storvsp: the synthetic SCSI controller that Linux drives with ``storvsc_drv.c``."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from uuid import UUID
 
 from host.vsp.device import Offer, Services, SubChannels
@@ -28,11 +28,11 @@ from protocol.wire.vstor import SubChannels as SubChannelCount
 class Storvsp(StorChannel):
     """The primary channel of a controller: handshake, then requests.
 
-    ``instance_id`` names the controller. ``max_sub_channels`` is what QUERY_PROPERTIES announces; when the guest asks
-    for some of them, ``sub_channels`` is given the new devices to offer. They are good until the primary is closed.
+    ``instance_id`` names the controller. ``max_sub_channels`` is what QUERY_PROPERTIES announces; those that the guest
+    asks for are offered through ``sub_channels`` and withdrawn when the primary closes.
 
-    Simplified: the guest hears nothing of disks that come and go (no ENUMERATE_BUS or REMOVE_DEVICE), and resets only
-    answer, as in OpenVMM: requests in flight complete by themselves, which is what ``storvsc_host_reset`` waits for.
+    Simplified: resets only answer, as in OpenVMM: requests in flight complete by themselves, which is what
+    ``storvsc_host_reset`` waits for.
     """
 
     def __init__(
@@ -51,13 +51,31 @@ class Storvsp(StorChannel):
         self._max_sub_channels = max_sub_channels
         self._offers = sub_channels
         self._sub_channels: list[StorvspSubChannel] = []
+        controller.notice = self._notify
 
     def close(self, done: Callable[[], None]) -> None:
-        """The next opening begins a new handshake."""
+        """The next opening begins a new handshake, and finds no disk at work on what came before.
+
+        Without that, a write of a sub-channel could reach the disk after one that the guest sends on its new channels.
+        """
         self.state, self.version = State.BEGIN, None
-        self._sub_channels = []
+        closing, self._sub_channels = self._sub_channels, []
         self._offers.withdraw()
-        super().close(done)
+        left = 1 + len(closing)
+
+        def one_done() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                done()
+
+        for sub_channel in closing:
+            sub_channel.when_idle(one_done)
+        super().close(one_done)
+
+    def counts(self) -> dict[str, int]:
+        """Of the whole controller, whichever channel a request came through."""
+        return {**super().counts(), **asdict(self.controller.tally)}
 
     def takes_requests(self) -> bool:
         return True
@@ -84,6 +102,11 @@ class Storvsp(StorChannel):
             case _:
                 connection.answer(packet, NtStatus.SUCCESS)
         self._enter(following)
+
+    def _notify(self, operation: Operation) -> None:
+        """A guest that is not ready has yet to look at the bus for the first time."""
+        if self._connection and self._is_ready():
+            self._connection.notify(operation)
 
     def _enter(self, state: State) -> None:
         before, self.state = self.state, state
