@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -9,7 +10,7 @@ from typing import Any, Final
 from guest.drivers.hv_util.driver import HvUtils
 from guest.drivers.storvsc.driver import Storvsc
 from guest.faults import FAULTS
-from guest.kernel.core import Core
+from guest.kernel.core import CALL_FUNCTION_SINGLE_VECTOR, RESCHEDULE_VECTOR, Core
 from guest.programs.checksum import Checksum
 from guest.programs.pattern import Pattern
 from guest.programs.program import Program
@@ -17,6 +18,8 @@ from guest.system import Journal, System
 from guest.vmbus.device import HvDriver
 from guest.vmbus.numa import Topology
 from guest.vmbus.policy import Policy
+from protocol.errors import OperatorError
+from protocol.ids import Cpu
 from protocol.inject import inject
 from protocol.ring import Fence
 from protocol.wire.messages import AllOffersDelivered
@@ -26,7 +29,7 @@ from protocol.wire.versions import Version
 LOCK_FAMILIES = (
     "call_queue",
     "channelmsg_lock",
-    "cpu_hotplug_lock",
+    "cpu_online_mask",
     "desc",
     "irq_domain_mutex",
     "outbound",
@@ -94,6 +97,8 @@ class GuestCpu:
 
     def start_program(self, name: str, **arguments: Any) -> None:
         """Start this CPU's part of a program. Raises ``OperatorError`` if it cannot run."""
+        if self.core.dead:
+            raise OperatorError(f"CPU {self.core.cpu} is offline: bring it online before a program is started")
         self._programs[name].start(**arguments)
 
     def stop_program(self, name: str) -> None:
@@ -110,6 +115,14 @@ class GuestCpu:
         while bus.probing.under_way:
             await self.core.sleep(SETTLE_LOOK_SECONDS)
 
+    async def cpu_online(self, cpu: int, online: bool) -> int:
+        """Write 1 or 0 to /sys/devices/system/cpu/cpuN/online, on another CPU than that: 0, or the writer's errno."""
+        try:
+            await self.system.hotplug.online_store(Cpu(cpu), "1" if online else "0")
+        except OSError as error:
+            return error.errno or errno.EIO
+        return 0
+
     def inject(self, fault: str, **arguments: Any) -> None:
         """Break something on purpose."""
         inject(FAULTS, self.system, fault, **arguments)
@@ -125,5 +138,8 @@ class GuestCpu:
             "merged": dict(port.merged),
             "flags_set": sum(word.bit_count() for word in flags) if flags is not None else 0,
             "spurious_vectors": core.spurious_vectors,
-            "idle": not (port.pending or core.softirqs),
+            "ipis_pending": sum(
+                port.pending >> vector & 1 for vector in (RESCHEDULE_VECTOR, CALL_FUNCTION_SINGLE_VECTOR)
+            ),
+            "idle": core.dead or not (port.pending or core.softirqs),
         }

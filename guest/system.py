@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from guest.arch.cpuhp import CpuHotplug
 from guest.arch.smpboot import CpuMasks
 from guest.arch.x86 import install_vectors
 from guest.irq.core import IrqCore
+from guest.irq.cpuhotplug import irq_migrate_all_off_this_cpu
 from guest.irq.desc import IrqTables
 from guest.irq.proc import x86_nr_irqs
 from guest.irq.startup import resend_irqs
@@ -64,6 +66,7 @@ class System:
             log=self._printk,
             point=core.point,
         )
+        self.hotplug = CpuHotplug(core, self.cpus, lambda: irq_migrate_all_off_this_cpu(self.irq), self._printk)
         self.bus = Vmbus(
             core,
             self.irq,
@@ -71,6 +74,7 @@ class System:
             drivers,
             fence=fence,
             online=lambda: self.cpus.online,
+            hotplug=self.hotplug,
             printk=self._printk,
             relax=self._relax,
             topology=topology or Topology.one_node(core.cpus),
@@ -89,10 +93,10 @@ class System:
 
     async def _boot(self) -> None:
         """SynIC on every CPU; then the connect CPU connects. A host without a common version raises EDOM here."""
-        self.bus.synic.hv_synic_init()
-        self.cpus.set_cpu_online()
+        self.cpus.set_cpu_online(True)
+        await self.hotplug.bring_up()
         if self.core.cpu == VMBUS_CONNECT_CPU:
-            await self.cpus.all_online()
+            await self.hotplug.all_up()
             await self.bus.contact.connect()
             await self.bus.contact.request_offers()
 

@@ -37,6 +37,9 @@ class Vm(Protocol):
     def now(self) -> float:
         """Seconds of the VM's own time, from some point on."""
 
+    async def cpu_online(self, cpu: int, online: bool) -> int:
+        """Take a CPU offline or bring it back: 0, or the errno that the writer of its ``online`` file would see."""
+
     async def inject(self, where: str, fault: str, **arguments: Any) -> None:
         """Break something on purpose: ``where`` is ``host`` or ``cpu<n>``."""
 

@@ -167,7 +167,11 @@ def _interrupt_checks(policy: str, ports: list[dict[str, Any]], guest: GuestView
             vmbus.with_message if policy == "rfc" else vmbus.interrupts,
         )
         yield Check(
-            f"RES + CAL on {at}", "port received", port["ipis"] - port["ipis_merged"], "rows", arch.res + arch.cal
+            f"RES + CAL on {at}",
+            "port received",
+            port["ipis"] - port["ipis_merged"],
+            "rows + pending on an offline CPU",
+            arch.res + arch.cal + port["ipis_pending"],
         )
         yield Check(
             f"vectors on {at}",

@@ -9,6 +9,7 @@ import asyncio
 import time
 from typing import Any
 
+from guest.vmbus.words import VMBUS_CONNECT_CPU
 from lab.failure import VmFailure
 from lab.memories import Memories
 from lab.report import Report, consistent, make_report
@@ -64,6 +65,11 @@ class VM(SupervisedVm):
     async def pass_time(self, seconds: float) -> None:
         """Let the VM run."""
         await self.guard(asyncio.sleep(seconds))
+
+    async def cpu_online(self, cpu: int, online: bool) -> int:
+        """Take a CPU offline or bring it back: 0, or the errno that the writer of its ``online`` file would see."""
+        error: int = await self.cpu(VMBUS_CONNECT_CPU, "cpu_online", target=cpu, online=online)
+        return error
 
     async def inject(self, where: str, fault: str, **arguments: Any) -> None:
         """Break something on purpose: ``where`` is ``host`` or ``cpu<n>``."""

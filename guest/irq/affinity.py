@@ -30,7 +30,7 @@ def irq_set_affinity(core: IrqCore, irq: Irq, mask: int) -> None:
         if core.chips[desc.chip].set_affinity is None:
             raise OSError(errno.EINVAL, f"the chip of IRQ {irq} cannot set its affinity")
         try:
-            _do_set_affinity(core, desc, mask)
+            do_set_affinity(core, desc, mask)
         finally:
             desc.dstate |= IRQD_AFFINITY_SET
 
@@ -67,13 +67,13 @@ def setup_affinity(core: IrqCore, desc: IrqDesc) -> None:
         else:
             desc.dstate &= ~IRQD_AFFINITY_SET
     try:
-        _do_set_affinity(core, desc, wanted & online or online)
+        do_set_affinity(core, desc, wanted & online or online)
     except OSError:
         return
 
 
-def _do_set_affinity(core: IrqCore, desc: IrqDesc, mask: int) -> None:
-    """``irq_do_set_affinity()``: the chip sees the online part; on success the asked-for mask is kept whole."""
+def do_set_affinity(core: IrqCore, desc: IrqDesc, mask: int) -> None:
+    """``irqdo_set_affinity()``: the chip sees the online part; on success the asked-for mask is kept whole."""
     set_affinity = core.chips[desc.chip].set_affinity
     online = mask & core.online()
     if set_affinity is None or not online:

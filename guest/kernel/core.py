@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from guest.kernel.locks import LockBank, Locks
 from guest.kernel.memory import Array, KernelMemory, Struct
 from guest.kernel.pages import PageAllocator
+from guest.kernel.rwsem import RwSemaphore, RwSemaphoreWords
 from guest.kernel.sched import Scheduler, Task, park
 from guest.kernel.smp import CallAll, CallAllWords, CallQueue, CrossCalls
 from guest.kernel.tasklet import Tasklet, TaskletWords
@@ -44,6 +46,14 @@ class Clock(Protocol):
 
     def call_later(self, seconds: float, then: Callable[[], None]) -> Timer:
         """Call ``then`` once from the shell's loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlayDead:
+    """What an offline CPU looks at whenever something arrives, and what it does when it is brought up again."""
+
+    wanted: Callable[[], bool]
+    start_secondary: Callable[[], None]
 
 
 class Core:
@@ -78,6 +88,7 @@ class Core:
         self._expired: deque[Callable[[], None]] = deque()
         self._irqs_off = 0
         self._in_softirq = False
+        self._dead: PlayDead | None = None
         port.after_call = self.poll
         self.calls = CrossCalls(
             cpu,
@@ -106,8 +117,10 @@ class Core:
         Tasks take turns with softirqs, as they do with ksoftirqd: a tasklet that keeps scheduling itself, or that a
         task of this CPU has disabled, must not keep the tasks from going on.
         """
-        assert not self._irqs_off, "interrupts are off outside of any work"
         for _ in range(budget):
+            if self._dead is not None and not self._resurrect(self._dead):
+                return False
+            assert not self._irqs_off, "interrupts are off outside of any work"
             self.poll()
             ran = self._run_softirqs() if self.softirqs else False
             if self.sched.ready:
@@ -136,6 +149,36 @@ class Core:
             ran |= self.softirqs.popleft().run()
         self._in_softirq = False
         return ran
+
+    @property
+    def has_work(self) -> bool:
+        """``run`` would do something."""
+        if self._dead is not None:
+            return self._dead.wanted()
+        return bool(self.sched.ready or self.softirqs or (self.port.pending and self.interruptible))
+
+    # --- offline ----------------------------------------------------------------------------------------------------
+
+    def play_dead(self, until: PlayDead) -> None:
+        """``native_play_dead``: this CPU does nothing more until ``until.wanted()``. Interrupts are off.
+
+        Its port lives on. A vector that still arrives stays pending and is taken when the CPU is online again, as Linux
+        then finds it in the local APIC ("Stale IRR").
+        """
+        self._dead = until
+
+    @property
+    def dead(self) -> bool:
+        """The CPU is offline."""
+        return self._dead is not None
+
+    def _resurrect(self, dead: PlayDead) -> bool:
+        if not dead.wanted():
+            return False
+        self._dead = None
+        dead.start_secondary()
+        self.enable()
+        return True
 
     def disable(self) -> None:
         """``local_irq_save``; nests."""
@@ -203,8 +246,12 @@ class Core:
         """``smp_send_reschedule``: make ``cpu`` look at its parked tasks again."""
         if cpu == self.cpu:
             self.wake_parked()
-        else:
+        elif not self.calls.offline(cpu):
             self._send_ipi(cpu, RESCHEDULE_VECTOR)
+
+    def wakeup_secondary_cpu(self, cpu: Cpu) -> None:
+        """Make an offline CPU look whether it is wanted. Simplified: a reschedule interrupt, not INIT and start-up."""
+        self._send_ipi(cpu, RESCHEDULE_VECTOR)
 
     def wake_parked(self) -> None:
         """Let every waiting task of this CPU look at its condition again."""
@@ -225,6 +272,9 @@ class Core:
 
     def mutex(self, words: MutexWords) -> Mutex:
         return Mutex(words, self.locks.irqsave("wait", words.base), self)
+
+    def rw_semaphore(self, words: RwSemaphoreWords) -> RwSemaphore:
+        return RwSemaphore(words, self.locks.irqsave("wait", words.base), self)
 
     def tasklet(self, words: TaskletWords, function: Callable[[], None]) -> Tasklet:
         return Tasklet(words, self.locks.irqsave("tasklet", words.base), function, self.softirqs)

@@ -20,6 +20,7 @@ DEPTH = 1024
 class CallQueue(Struct):
     """``call_single_queue`` of one CPU: a ring of (function number, argument)."""
 
+    closed = Word("queue lock")  # the CPU is offline: nothing is put in
     head = Word("queue lock")
     tail = Word("queue lock")
     function = Array(DEPTH, "queue lock")
@@ -55,15 +56,17 @@ class CrossCalls:
         self._functions.append(function)
         return len(self._functions) - 1
 
-    def call(self, cpu: Cpu, function: int, argument: int) -> None:
-        """Run ``function(argument)`` on ``cpu`` with interrupts off, soon; on this CPU at once."""
+    def call(self, cpu: Cpu, function: int, argument: int) -> bool:
+        """Run ``function(argument)`` on ``cpu``, interrupts off, soon; on this CPU at once. False: it is offline."""
         if cpu == self.cpu:
             self._interrupts.disable()
             self._functions[function](argument)
             self._interrupts.enable()
-            return
+            return True
         queue = self._queues[cpu]
         with self._locks[cpu]:
+            if queue.closed:
+                return False
             tail = queue.tail
             was_empty = queue.head == tail
             assert tail - queue.head < DEPTH, f"call queue of CPU {cpu} is full"
@@ -72,6 +75,22 @@ class CrossCalls:
             queue.tail = tail + 1
         if was_empty:
             self._send_interrupt(cpu)
+        return True
+
+    def offline(self, cpu: Cpu) -> bool:
+        """Whether ``cpu`` takes no calls. What Linux learns from cpu_online_mask, which stop-machine keeps steady."""
+        return bool(self._queues[cpu].closed)
+
+    def open(self) -> None:
+        """This CPU comes online: it takes calls from now on."""
+        with self._locks[self.cpu]:
+            self._queues[self.cpu].closed = 0
+
+    def close(self) -> None:
+        """``smpcfd_dying_cpu``: this CPU takes no more calls, and runs those that it was sent. Interrupts are off."""
+        with self._locks[self.cpu]:
+            self._queues[self.cpu].closed = 1
+        self.interrupt()
 
     def interrupt(self) -> None:
         """``flush_smp_call_function_queue``: run what is queued for this CPU."""
@@ -89,7 +108,7 @@ class CrossCalls:
 
 
 class CallAll:
-    """``on_each_cpu(function, argument, wait=1)``: returns when every CPU has run the function.
+    """``on_each_cpu(function, argument, wait=1)``: returns when every CPU that is online has run the function.
 
     An interrupt is never taken inside a hard handler, so this is also the grace period that Linux gets from RCU: a
     handler that looked something up before has finished with it. Softirqs and tasks are interrupted and not waited
@@ -117,6 +136,9 @@ class CallAll:
 
     def _run(self, argument: int) -> None:
         self._function(argument)
+        self._one_less()
+
+    def _one_less(self) -> None:
         with self._lock:
             self._words.left -= 1
             last = not self._words.left
@@ -128,5 +150,6 @@ class CallAll:
         async with self._mutex:
             words.left = self._cpus
             for cpu in range(self._cpus):
-                self._calls.call(Cpu(cpu), self._number, argument)
+                if not self._calls.call(Cpu(cpu), self._number, argument):
+                    self._one_less()
             await self._queue.wait_event(lambda: words.left == 0)

@@ -96,6 +96,7 @@ class Worker:
                 "program": lambda name, arguments: self.guest.start_program(name, **arguments),
                 "stop": self.guest.stop_program,
                 "snapshot": self.guest.snapshot,
+                "cpu_online": lambda target, online: self._run(self.guest.cpu_online(target, online)),
                 "inject": lambda fault, **arguments: self.guest.inject(fault, **arguments),
             },
             self.pump.kick,

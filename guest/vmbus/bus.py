@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from guest.arch.cpuhp import CpuHotplug, CpuhpStep
 from guest.arch.hypercall import Hypercalls
 from guest.irq.core import IrqCore
 from guest.kernel.core import Core
@@ -11,6 +12,7 @@ from guest.kernel.wait import MutexWords
 from guest.vmbus.channels import ChannelTable
 from guest.vmbus.connection import Contact
 from guest.vmbus.device import HvDriver
+from guest.vmbus.hotplug import hv_synic_cleanup
 from guest.vmbus.isr import vmbus_isr
 from guest.vmbus.messages import MessageDpc
 from guest.vmbus.numa import NumaMap, Topology
@@ -42,6 +44,7 @@ class Vmbus:
         *,
         fence: Fence,
         online: Callable[[], int],
+        hotplug: CpuHotplug,
         printk: Callable[[str], None],
         relax: Callable[[], None],
         topology: Topology,
@@ -72,4 +75,13 @@ class Vmbus:
         self.synic = Synic(core, connection)
         msg_dpc = MessageDpc(self).tasklet
         self.isr = vmbus_isr(core, self.synic, self.counts, self.relids.deliver, msg_dpc.schedule)
+        self.cpus_read_lock = hotplug.cpus_read_lock
+        hotplug.setup_starting(self.channels.rebuild)
+        hotplug.setup_state(CpuhpStep("hyperv/vmbus:online", self._synic_up, self._synic_down))
         self.drivers = [driver(core, self) for driver in drivers]
+
+    async def _synic_up(self) -> None:
+        self.synic.hv_synic_init()
+
+    async def _synic_down(self) -> None:
+        await hv_synic_cleanup(self)

@@ -45,6 +45,18 @@ class ChannelTable:
         """``hv_is_allocated_cpu``: a channel of a performance-critical device interrupts there."""
         return any(channel.type.perf and channel.target_cpu == cpu for channel in self)
 
+    def rebuild(self) -> None:
+        """Make this CPU's views anew, since it was offline while others published. Interrupts are off.
+
+        None is kept: a relid may have been given to another channel meanwhile. Primaries come first.
+        """
+        for channel in list(self):
+            self._forget(channel)
+        words = self._bus.tables.channels
+        live = [relid for relid in range(MAX_CHANNEL_RELIDS) if words[relid].live]
+        for relid in sorted(live, key=lambda relid: words[relid].primary_relid != 0):
+            self._match(relid)
+
     def _match(self, relid: int) -> None:
         """Make this CPU's view match the words; in interrupt context, except on the CPU that publishes."""
         words = self._bus.tables.channels[relid]

@@ -34,8 +34,11 @@ async def vmbus_onoffer(bus: Vmbus, offer: OfferChannel) -> None:
 
 
 async def vmbus_process_offer(bus: Vmbus, offer: OfferChannel) -> None:
-    """Under channel_mutex: is it a sub-channel, which CPU shall it interrupt; then into the lists of all CPUs."""
-    async with bus.channel_mutex:
+    """Under channel_mutex: is it a sub-channel, which CPU shall it interrupt; then into the lists of all CPUs.
+
+    No CPU goes offline between the choice and the moment at which its walk over the list would find the channel.
+    """
+    async with bus.cpus_read_lock(), bus.channel_mutex:
         primary = next(
             (
                 channel

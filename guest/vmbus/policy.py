@@ -26,6 +26,11 @@ class Policy(Enum):
         return self is Policy.RFC
 
     @property
+    def offline_waits_for_host(self) -> bool:
+        """Patch 11: a CPU that goes offline waits for the host's answers, and says so if events hold it up."""
+        return self is Policy.RFC
+
+    @property
     def hyp_counts_messages_only(self) -> bool:
         """Patch 9: HYP counts the top-level interrupts that found a control message, not all of them."""
         return self is Policy.RFC

@@ -1,6 +1,8 @@
-"""Turning a CPU's synthetic interrupt controller on (drivers/hv/hv.c ``hv_synic_init``)."""
+"""A CPU's synthetic interrupt controller: on and off (drivers/hv/hv.c ``hv_synic_init``)."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from guest.kernel.core import Core
 from guest.vmbus.words import VmbusConnectionWords
@@ -45,5 +47,18 @@ class Synic:
         sint = SintConfig(HYPERVISOR_CALLBACK_VECTOR, masked=False, auto_eoi=True)
         port.write_register(Register.sint(MESSAGE_SINT), sint.encode())
         port.write_register(Register.SCONTROL, port.read_register(Register.SCONTROL) | CONTROL_ENABLE)
+        self.set_online()
+
+    def set_online(self) -> None:
+        """Channels may be moved here."""
         with self._set_affinity_lock:
             self._words.synic_online |= 1 << self._core.cpu
+
+    def hv_synic_disable_regs(self) -> None:
+        """SINT 2 masked first, then the pages, last the controller. From here on the host cannot interrupt this CPU."""
+        port = self._core.port
+        sint = SintConfig.decode(port.read_register(Register.sint(MESSAGE_SINT)))
+        port.write_register(Register.sint(MESSAGE_SINT), replace(sint, masked=True).encode())
+        for register in (Register.SIMP, Register.SIEFP):
+            port.write_register(register, port.read_register(register) & ~1)
+        port.write_register(Register.SCONTROL, port.read_register(Register.SCONTROL) & ~CONTROL_ENABLE)

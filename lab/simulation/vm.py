@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from guest.kernel.core import Core
 from guest.kernel.memory import KernelMemory
@@ -35,6 +35,9 @@ PATIENCE = 3600.0
 """Virtual seconds after which what is waited for is given up."""
 BATCH = 64
 """Envelopes that the host takes in one turn of its loop."""
+
+
+T = TypeVar("T")
 
 
 def _at_once(function: Callable[[], None]) -> None:
@@ -74,8 +77,7 @@ class SimulatedCpu:
         self.guest.start()
 
     def _can_run(self) -> bool:
-        core = self.core
-        return bool(self._inbox or core.sched.ready or core.softirqs or (self.port.pending and core.interruptible))
+        return bool(self._inbox) or self.core.has_work
 
     def _body(self) -> None:
         """One piece of work, so that the schedule has a say between any two."""
@@ -181,15 +183,28 @@ class SimulatedVM:
         """Have the host run ``function`` in its next turn."""
         self._inbox.append(function)
 
+    def do(self, cpu: int, work: Coroutine[Any, Any, T], what: str) -> T:
+        """Let the VM run until a task of ``cpu`` has done ``work``, and return or raise what came of it."""
+        results: list[T] = []
+        errors: list[OSError] = []
+
+        async def task() -> None:
+            try:
+                results.append(await work)
+            except OSError as error:
+                errors.append(error)
+
+        self.cpus[cpu].enter(lambda: self.cpus[cpu].spawn(task(), what))
+        self.until(lambda: bool(results or errors), what)
+        for error in errors:
+            raise error
+        return results[0]
+
     async def settled(self) -> None:
-        done: list[bool] = []
+        self.do(0, self.cpus[0].guest.settled(), "probing the devices")
 
-        async def wait() -> None:
-            await self.cpus[0].guest.settled()
-            done.append(True)
-
-        self.cpus[0].enter(lambda: self.cpus[0].spawn(wait(), "settled"))
-        self.until(lambda: bool(done), "probing the devices")
+    async def cpu_online(self, cpu: int, online: bool) -> int:
+        return self.do(0, self.cpus[0].guest.cpu_online(cpu, online), f"taking CPU {cpu} on- or offline")
 
     async def start_program(self, name: str, **arguments: Any) -> None:
         await self._on_every_cpu(lambda guest: guest.start_program(name, **arguments), f"the start of {name}")

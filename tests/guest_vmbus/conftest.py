@@ -201,12 +201,21 @@ class HostChannel:
 class FakeHost:
     """Answers like a VMBus server, except where the script says otherwise; ``seen`` is what the guest has posted."""
 
-    def __init__(self, partition: Partition, versions: tuple[Version, ...]) -> None:
+    def __init__(
+        self,
+        partition: Partition,
+        versions: tuple[Version, ...],
+        call_later: Callable[[float, Callable[[], None]], object],
+    ) -> None:
         self.partition = partition
+        self.call_later = call_later
         self.versions = versions
         self.dialect = Dialect(Version.V5_3)
         self.seen: list[ControlMessage] = []
         self.silent: set[type[ControlMessage]] = set()
+        self.modify_status = 0
+        self.modify_after: float | None = None
+        """Seconds after which a MODIFYCHANNEL takes effect and is answered; None: at once."""
         self.open_status = 0
         self.gpadl_status = 0
         self.offers: list[OfferChannel] = []
@@ -293,9 +302,16 @@ class FakeHost:
                     self._open(message)
                 self.post(OpenChannelResult(message.relid, message.open_id, self.open_status))
             case ModifyChannel():
-                self.channels[message.relid].target_vp = message.target_vp
-                if self.dialect.version >= Version.V5_3:
-                    self.post(ModifyChannelResponse(message.relid, 0))
+                if self.modify_after is None:
+                    self._modify(message)
+                else:
+                    self.call_later(self.modify_after, lambda: self._modify(message))
+
+    def _modify(self, message: ModifyChannel) -> None:
+        if not self.modify_status:
+            self.channels[message.relid].target_vp = message.target_vp
+        if self.dialect.version >= Version.V5_3:
+            self.post(ModifyChannelResponse(message.relid, self.modify_status))
 
     def _created(self, assembler: Assembler) -> None:
         if assembler.complete:
@@ -328,7 +344,7 @@ class Machine:
         self.options = HypervisorOptions()
         self.wires = [DirectWire(self, VpIndex(n)) for n in range(cpus)]
         self.partition = Partition(cpus, self.ram, self._transmit, self.options)
-        self.host = FakeHost(self.partition, versions)
+        self.host = FakeHost(self.partition, versions, self.clock.call_later)
         self.ports = [VpPort(VpIndex(n), self.ram, self.wires[n]) for n in range(cpus)]
         words = memoryview(bytearray(8 << 20)).cast("Q")
         bank = Bank()
@@ -366,7 +382,7 @@ class Machine:
 
     def step(self) -> None:
         """Let everything happen that needs no time to pass."""
-        while any(wire.queue or core.port.pending or core.softirqs or core.sched.ready for wire, core in self._cpus()):
+        while any(wire.queue or core.has_work for wire, core in self._cpus()):
             for wire, core in self._cpus():
                 wire.deliver()
                 core.run()
