@@ -1,0 +1,1 @@
+"""Dynamic memory: the host's end of the balloon."""
