@@ -10,7 +10,7 @@ import struct
 from typing import Final
 
 from guest.linux import aml
-from guest.linux.layout import IO_APIC, LOCAL_APIC, PARK, PM_BASE, WAKEUP_MAILBOX
+from guest.linux.layout import IO_APIC, LOCAL_APIC, PARK, PM_BASE, VRAM_SIZE, WAKEUP_MAILBOX
 
 SCI: Final = 9
 """The interrupt of ACPI events on q35."""
@@ -19,7 +19,7 @@ RESET_VALUE: Final = 0x0F
 SYSTEM_IO: Final = 1
 S5_SLEEP_TYPE: Final = 0
 MMIO_WINDOW: Final = (0xC000_0000, 0x1000_0000)
-"""``vmbus_allocate_mmio`` hands it out to the drivers of framebuffers and of PCI; nothing is behind it."""
+"""``vmbus_allocate_mmio`` hands it out to drivers, of PCI say; nothing is behind it."""
 
 WBINVD, NO_POWER_BUTTON, NO_SLEEP_BUTTON, TIMER_32_BITS, RESET_REGISTER = 1 << 0, 1 << 4, 1 << 5, 1 << 8, 1 << 10
 NO_VGA: Final = 1 << 2
@@ -44,8 +44,11 @@ def _io_register(port: int, bits: int) -> bytes:
     return struct.pack("<BBBBQ", SYSTEM_IO, bits, 0, 0, port)
 
 
-def dsdt() -> bytes:
-    """A VMBus below a module device, as Hyper-V has it, and sleep state 5."""
+def dsdt(vram: int) -> bytes:
+    """A VMBus below a module device, as Hyper-V has it, and sleep state 5.
+
+    Address space is handed out from the lowest window that has room, so a frame buffer gets the memory at ``vram``.
+    """
     vmbus = aml.device(
         "VMBS",
         aml.name("_HID", aml.string("VMBus")),
@@ -57,7 +60,7 @@ def dsdt() -> bytes:
         "VMOD",
         aml.name("_HID", aml.string("ACPI0004")),
         aml.name("_UID", aml.integer(0)),
-        aml.name("_CRS", aml.resources(aml.memory_window(*MMIO_WINDOW))),
+        aml.name("_CRS", aml.resources(aml.memory_window(vram, VRAM_SIZE), aml.memory_window(*MMIO_WINDOW))),
         vmbus,
     )
     sleep = aml.name("_S5_", aml.package(*[aml.integer(S5_SLEEP_TYPE)] * 4))
@@ -91,8 +94,8 @@ def fadt(dsdt_at: int) -> bytes:
     return _table(b"FACP", 6, body.ljust(276 - 36, b"\0"))
 
 
-def tables(at: int, vcpus: int) -> bytes:
-    """All tables, to be put at address ``at``; the root pointer comes first."""
+def tables(at: int, vcpus: int, vram: int) -> bytes:
+    """All tables, to be put at address ``at``; the root pointer comes first. ``vram``: where video memory is."""
     rsdp_size = 36
     image = bytearray(64)
 
@@ -102,7 +105,7 @@ def tables(at: int, vcpus: int) -> bytes:
         image.extend(table)
         return address
 
-    dsdt_at = place(dsdt())
+    dsdt_at = place(dsdt(vram))
     pointers = [place(fadt(dsdt_at)), place(madt(vcpus))]
     xsdt_at = place(_table(b"XSDT", 1, struct.pack(f"<{len(pointers)}Q", *pointers)))
     rsdp = struct.pack("<8sB6sBIIQB3x", b"RSD PTR ", 0, b"VMBLAB", 2, 0, rsdp_size, xsdt_at, 0)

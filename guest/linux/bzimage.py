@@ -23,6 +23,7 @@ CMD_LINE: Final = 0x228
 XLOADFLAGS: Final = 0x236
 INIT_SIZE: Final = 0x260
 ACPI_RSDP: Final = 0x070
+EFI_INFO: Final = 0x1C0
 E820_ENTRIES: Final = 0x1E8
 E820_TABLE: Final = 0x2D0
 
@@ -67,7 +68,9 @@ class BzImage:
         size: int = struct.unpack_from("<I", self.header, INIT_SIZE - SETUP_HEADER)[0]
         return size
 
-    def boot_params(self, command_line: int, initramfs: tuple[int, int], rsdp: int, memory: list[MemoryRange]) -> bytes:
+    def boot_params(
+        self, command_line: int, initramfs: tuple[int, int], rsdp: int, efi_info: bytes, memory: list[MemoryRange]
+    ) -> bytes:
         """The zero page. ``command_line`` and ``rsdp`` are addresses, ``initramfs`` is (address, bytes)."""
         page = bytearray(PAGE_SIZE)
         page[SETUP_HEADER : SETUP_HEADER + len(self.header)] = self.header
@@ -75,6 +78,7 @@ class BzImage:
         struct.pack_into("<II", page, RAMDISK, *initramfs)
         struct.pack_into("<I", page, CMD_LINE, command_line)
         struct.pack_into("<Q", page, ACPI_RSDP, rsdp)
+        page[EFI_INFO : EFI_INFO + len(efi_info)] = efi_info
         page[E820_ENTRIES] = len(memory)
         for number, entry in enumerate(memory):
             struct.pack_into("<QQI", page, E820_TABLE + 20 * number, entry.start, entry.end - entry.start, entry.kind)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from guest.linux import acpi, cpuid, layout, vmcb
+from guest.linux import acpi, cpuid, efi, layout, vmcb
 from guest.linux.bzimage import E820_RESERVED, ENTRY_64, BzImage, MemoryRange
 from protocol.errors import OperatorError
 from protocol.ids import PAGE_SIZE
@@ -25,26 +25,34 @@ class BootImage:
     def place(self, memory: int) -> dict[int, bytes]:
         """The contents of a memory of so many bytes, by address; everything else is zero. Raises OperatorError."""
         kernel = BzImage.parse(self.kernel)
-        initramfs_at = memory - len(self.initramfs) & -PAGE_SIZE
+        vram = memory - layout.VRAM_SIZE
+        initramfs_at = vram - len(self.initramfs) & -PAGE_SIZE
         needed = layout.KERNEL + kernel.init_size
         if initramfs_at < needed or memory > layout.RAM_TOP_MAX:
-            lowest = -(-(needed + len(self.initramfs)) // MIB) + 1
+            lowest = -(-(needed + len(self.initramfs) + layout.VRAM_SIZE) // MIB) + 1
             raise OperatorError(
                 f"{memory // MIB} MiB of memory do not fit: from {lowest} to {layout.RAM_TOP_MAX // MIB} will do"
             )
         memory_map = [
             MemoryRange(0, layout.LOW_RAM_END),
             MemoryRange(layout.LOW_RAM_END, layout.RESERVED_END, E820_RESERVED),
-            MemoryRange(layout.RESERVED_END, memory),
+            MemoryRange(layout.RESERVED_END, vram),
         ]
         initramfs = (initramfs_at, len(self.initramfs))
         contents = {
             layout.PAGE_TABLES: vmcb.page_tables(),
             layout.CPUID_TABLE: cpuid.table(self.vcpus),
             layout.BOOT_GDT: vmcb.boot_gdt(),
-            layout.BOOT_PARAMS: kernel.boot_params(layout.COMMAND_LINE, initramfs, layout.ACPI_TABLES, memory_map),
+            layout.BOOT_PARAMS: kernel.boot_params(
+                layout.COMMAND_LINE,
+                initramfs,
+                layout.ACPI_TABLES,
+                efi.info(layout.EFI_TABLES, len(memory_map)),
+                memory_map,
+            ),
             layout.COMMAND_LINE: self.command_line.encode() + b"\0",
-            layout.ACPI_TABLES: acpi.tables(layout.ACPI_TABLES, self.vcpus),
+            layout.ACPI_TABLES: acpi.tables(layout.ACPI_TABLES, self.vcpus, vram),
+            layout.EFI_TABLES: efi.tables(layout.EFI_TABLES, layout.ACPI_TABLES, memory_map),
             layout.KERNEL: kernel.code,
             initramfs_at: self.initramfs,
         }

@@ -19,6 +19,12 @@ MODULES: Final = (
     "scsi_transport_fc",
     "sd_mod",
     "hv_storvsc",
+    "hv_balloon",
+    "evdev",
+    "hyperv_keyboard",
+    "hid",
+    "hid_hyperv",
+    "hyperv_fb",
 )
 """In the order in which they can be inserted; what a kernel has built in, or never had, is left out."""
 

@@ -33,6 +33,7 @@ BOOT_PARAMS: Final = 0x10_7000
 COMMAND_LINE: Final = 0x10_8000
 ACPI_TABLES: Final = 0x10_9000
 ACPI_TABLES_END: Final = 0x10_C000
+EFI_TABLES: Final = 0x10_C000
 VPS: Final = 0x11_0000
 """Four pages for each VP, as below."""
 VP_STRIDE: Final = 4 * PAGE_SIZE
@@ -46,6 +47,8 @@ MAX_VCPUS: Final = 8
 KERNEL: Final = 0x100_0000
 RAM_TOP_MAX: Final = 0x8000_0000
 """Up to here q35 has RAM in one piece."""
+VRAM_SIZE: Final = 8 << 20
+"""The end of RAM, which no memory map shows to Linux: it is address space of the VMBus, where frame buffers go."""
 
 LOCAL_APIC: Final = 0xFEE0_0000
 IO_APIC: Final = 0xFEC0_0000

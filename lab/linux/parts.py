@@ -20,7 +20,7 @@ KERNEL_PACKAGE = "linux-image-cloud-amd64"
 QEMU = "qemu-system-x86_64"
 LIBRARIES = ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/pulseaudio")
 ROOTFS = Path(sys.modules[initramfs.__module__].__file__ or "").parent / "rootfs"
-COMMAND_LINE = "console=ttyS0 panic=-1 quiet nokaslr cryptomgr.notests"
+COMMAND_LINE = "console=ttyS0 panic=-1 quiet nokaslr cryptomgr.notests efi=noruntime"
 
 
 def linux_spec(say: Say, package: str = KERNEL_PACKAGE) -> LinuxSpec:

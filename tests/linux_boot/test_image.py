@@ -51,16 +51,16 @@ def test_nothing_in_memory_overlaps() -> None:
 
 def test_memory_that_cannot_hold_the_kernel_is_refused_with_what_can() -> None:
     image = BootImage(kernel(), bytes(3 * MIB), "quiet", 1)
-    with pytest.raises(OperatorError, match="from 28 to 2048"):
+    with pytest.raises(OperatorError, match="from 36 to 2048"):
         image.place(16 * MIB)
-    image.place(28 * MIB)
+    image.place(36 * MIB)
 
 
 def test_the_memory_map_keeps_linux_off_the_shim() -> None:
     page = BootImage(kernel(), b"", "quiet", 1).place(64 * MIB)[layout.BOOT_PARAMS]
     entries = [struct.unpack_from("<QQI", page, 0x2D0 + 20 * n) for n in range(page[0x1E8])]
     usable = [(start, start + size) for start, size, kind in entries if kind == 1]
-    assert usable == [(0, layout.LOW_RAM_END), (layout.RESERVED_END, 64 * MIB)]
+    assert usable == [(0, layout.LOW_RAM_END), (layout.RESERVED_END, 64 * MIB - layout.VRAM_SIZE)]
 
 
 def test_the_window_of_the_wake_up_mailbox_is_not_mapped_at_first() -> None:
@@ -71,7 +71,7 @@ def test_the_window_of_the_wake_up_mailbox_is_not_mapped_at_first() -> None:
 
 def test_every_acpi_table_adds_up_to_zero() -> None:
     at = layout.ACPI_TABLES
-    image = acpi.tables(at, 4)
+    image = acpi.tables(at, 4, 56 * MIB)
     assert len(image) <= layout.ACPI_TABLES_END - at
     assert sum(image[:20]) % 256 == sum(image[:36]) % 256 == 0
     (xsdt,) = struct.unpack_from("<Q", image, 24)
