@@ -1,7 +1,7 @@
 """What is left of UEFI when a kernel is entered: the system table and the memory map (UEFI 2.7, chapters 4 and 7).
 
-A Generation 2 VM of Hyper-V has this firmware, and ``hvfb_getmem`` of hyperv_fb asks for it: without it the frame buffer
-would have to be a PCI device's. There are no runtime services behind the table; the command line says ``efi=noruntime``.
+A Generation 2 VM of Hyper-V has this firmware, and ``hvfb_getmem`` of hyperv_fb asks for it: without it the frame
+buffer would have to be a PCI device's. There are no runtime services, so the command line says ``efi=noruntime``.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ class BootImage:
             MemoryRange(0, layout.LOW_RAM_END),
             MemoryRange(layout.LOW_RAM_END, layout.RESERVED_END, E820_RESERVED),
             MemoryRange(layout.RESERVED_END, vram),
+            MemoryRange(vram, memory, E820_RESERVED),
         ]
         initramfs = (initramfs_at, len(self.initramfs))
         contents = {

@@ -48,7 +48,7 @@ KERNEL: Final = 0x100_0000
 RAM_TOP_MAX: Final = 0x8000_0000
 """Up to here q35 has RAM in one piece."""
 VRAM_SIZE: Final = 8 << 20
-"""The end of RAM, which no memory map shows to Linux: it is address space of the VMBus, where frame buffers go."""
+"""The end of RAM, which Linux may not use as such: it is address space of the VMBus, where a frame buffer goes."""
 
 LOCAL_APIC: Final = 0xFEE0_0000
 IO_APIC: Final = 0xFEC0_0000

@@ -1,9 +1,9 @@
 """The host's end of dynamic memory (the guest is hv_balloon.c; OpenVMM has none)."""
 
-from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
+from host.vsp.actions import Action, Answered
 from host.vsp.balloon.ledger import Ledger
 from host.vsp.device import Offer, Services, Timer, VspChannel
 from host.vsp.ic.periodic import Periodic
@@ -32,9 +32,6 @@ from protocol.wire.offers import ChannelFlags
 INSTANCE: Final = UUID("1eccfd72-4b41-45ef-b73a-4a6e44c12924")
 INFO_DELAY: Final = 1.0
 """Seconds from the agreement to the news how large the guest may become (the third interrupt of an idle balloon)."""
-
-Answered = Callable[[int | None], None]
-"""Receives the pages that have changed hands, or None if the channel was closed before."""
 
 
 class Balloon(SingleChannel):
@@ -99,14 +96,18 @@ class Balloon(SingleChannel):
 
     # --- what an operator does --------------------------------------------------------------------------------------
 
-    def inflate(self, pages: int, answered: Answered) -> None:
+    def actions(self) -> dict[str, Action]:
+        """Both answer with the number of pages that have changed hands."""
+        return {"inflate": self.inflate, "deflate": self.deflate}
+
+    def inflate(self, answered: Answered, pages: int) -> None:
         """Ask for pages, a multiple of 512; the guest gives what it can spare. Raises OperatorError."""
         if pages <= 0 or pages % PAGES_IN_2M:
             raise OperatorError(f"{pages} pages: the host takes memory in units of {PAGES_IN_2M}")
         self._begin(DmType.BALLOON_RESPONSE, answered)
         self._post(DmType.BALLOON_REQUEST, BalloonRequest(pages).encode())
 
-    def deflate(self, pages: int, answered: Answered) -> None:
+    def deflate(self, answered: Answered, pages: int) -> None:
         """Give pages back, as many as there are at most. Raises OperatorError as ``inflate`` does."""
         if pages <= 0:
             raise OperatorError(f"{pages} pages: give back one at least")
@@ -134,9 +135,9 @@ class Balloon(SingleChannel):
         if self._expected is not None:
             return
         if self._ledger.pages:
-            self.deflate(self._ledger.pages, lambda _: None)
+            self.deflate(lambda _: None, self._ledger.pages)
         else:
-            self.inflate(self._pages, lambda _: None)
+            self.inflate(lambda _: None, self._pages)
 
     # --- what the guest says ----------------------------------------------------------------------------------------
 

@@ -1,10 +1,10 @@
 """Key-value pairs: the host reads and writes the guest's registry (``hv_kvp_onchannelcallback``)."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 from uuid import UUID
 
+from host.vsp.actions import Action, Answered
 from host.vsp.device import Services
 from host.vsp.ic.component import Component
 from host.vsp.ic.offers import ic_offer
@@ -38,10 +38,6 @@ class Outcome:
     pairs: dict[str, str]
 
 
-Answered = Callable[[Outcome | None], None]
-"""Called once; None: the channel was closed without an answer."""
-
-
 class Kvp(Component):
     """Silent after negotiation until somebody asks; one exchange at a time, as hv_kvp.c relies on.
 
@@ -54,30 +50,34 @@ class Kvp(Component):
         self._polling = Periodic(services, every, self._poll) if every else None
         self._answered: Answered | None = None
         self._operation = KvpOperation.GET
-        self._pool = KvpPool.AUTO
+        self._pool: int = KvpPool.AUTO
         self._index = 0
         self.pairs: dict[str, str] = {}
         """What the last enumeration has found."""
 
-    def get(self, pool: KvpPool, key: str, answered: Answered) -> None:
+    def actions(self) -> dict[str, Action]:
+        """All answer with an Outcome as a dictionary."""
+        return {"get": self.get, "set": self.set, "delete": self.delete, "enumerate": self.enumerate}
+
+    def get(self, answered: Answered, pool: int, key: str) -> None:
         """Ask for the value of a key. All of these raise OperatorError if the guest cannot be asked now."""
         name = utf16(key, MAX_KEY_SIZE)
         body = KvpExchange(KvpOperation.GET, pool, key_size=len(name), key=name)
         self._ask(KvpOperation.GET, pool, body.encode(), answered)
 
-    def set(self, pool: KvpPool, key: str, value: str, answered: Answered) -> None:
+    def set(self, answered: Answered, pool: int, key: str, value: str) -> None:
         """Put a pair into a pool of the guest."""
         name, text = utf16(key, MAX_KEY_SIZE), utf16(value, MAX_VALUE_SIZE)
         body = KvpExchange(KvpOperation.SET, pool, key_size=len(name), value_size=len(text), key=name, value=text)
         self._ask(KvpOperation.SET, pool, body.encode(), answered)
 
-    def delete(self, pool: KvpPool, key: str, answered: Answered) -> None:
+    def delete(self, answered: Answered, pool: int, key: str) -> None:
         """Take a pair out of a pool of the guest."""
         name = utf16(key, MAX_KEY_SIZE)
         body = KvpDelete(KvpOperation.DELETE, pool, len(name), name)
         self._ask(KvpOperation.DELETE, pool, body.encode(), answered)
 
-    def enumerate(self, pool: KvpPool, answered: Answered) -> None:
+    def enumerate(self, answered: Answered, pool: int = KvpPool.AUTO) -> None:
         """All pairs of a pool, one exchange for each."""
         self._ask(KvpOperation.ENUMERATE, pool, KvpEnumerate(KvpOperation.ENUMERATE, pool, 0).encode(), answered)
 
@@ -116,7 +116,7 @@ class Kvp(Component):
             status = IcStatus.OK if status == IcStatus.CONTINUE else status
         self._finish(Outcome(status, dict(self.pairs)))
 
-    def _ask(self, operation: KvpOperation, pool: KvpPool, body: bytes, answered: Answered) -> None:
+    def _ask(self, operation: KvpOperation, pool: int, body: bytes, answered: Answered) -> None:
         if self.version is None:
             raise OperatorError(
                 "the guest has not negotiated key-value pairs: Linux does so after 55 s or when its daemon starts"
@@ -131,8 +131,8 @@ class Kvp(Component):
     def _finish(self, outcome: Outcome | None) -> None:
         answered, self._answered = self._answered, None
         if answered:
-            answered(outcome)
+            answered(outcome and asdict(outcome))
 
     def _poll(self) -> None:
         if not self._answered:
-            self.enumerate(KvpPool.AUTO, lambda _: None)
+            self.enumerate(lambda _: None)

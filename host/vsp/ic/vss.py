@@ -1,9 +1,9 @@
 """Backup: freeze the guest's file systems, take a picture of its disks, thaw (``hv_vss_onchannelcallback``)."""
 
-from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
+from host.vsp.actions import Action, Answered
 from host.vsp.device import Services, Timer
 from host.vsp.ic.component import Component
 from host.vsp.ic.offers import ic_offer
@@ -16,9 +16,6 @@ from protocol.wire.vss import VssMessage, VssOperation
 VERSIONS: Final = (IcVersion(1, 0), IcVersion(4, 0), IcVersion(5, 0))
 INSTANCE: Final = UUID("29651620-0811-46a2-a3fd-43d2c3bc1c5b")
 """Linux does not look at it."""
-
-Answered = Callable[[int | None], None]
-"""Receives the worst ``IcStatus`` of the cycle, or None if the channel was closed before its end."""
 
 
 class Vss(Component):
@@ -37,6 +34,10 @@ class Vss(Component):
         self._timer: Timer | None = None
         self.backups = 0
         """Cycles in which every step succeeded."""
+
+    def actions(self) -> dict[str, Action]:
+        """Answers with the first ``IcStatus`` that was no success, or OK."""
+        return {"backup": self.backup}
 
     def backup(self, answered: Answered, frozen_for: float = 0.0) -> None:
         """Is it possible (HOT_BACKUP)? FREEZE; wait ``frozen_for`` seconds; THAW. Raises OperatorError."""

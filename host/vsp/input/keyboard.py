@@ -3,6 +3,7 @@
 from typing import Final
 from uuid import UUID
 
+from host.vsp.actions import Action, at_once
 from host.vsp.device import Offer, Services
 from host.vsp.ic.periodic import Periodic
 from host.vsp.input.scan_codes import LEFT_SHIFT, key_for
@@ -50,6 +51,9 @@ class Keyboard(SingleChannel):
         self.ready = False
         if self._typing:
             self._typing.stop()
+
+    def actions(self) -> dict[str, Action]:
+        return {"type": at_once(self.type_text), "press": at_once(self.press)}
 
     def press(self, code: int, prefix: Key = Key.MAKE) -> None:
         """Press a key and let it go. Raises OperatorError if the guest has no keyboard driver."""

@@ -3,6 +3,7 @@
 from typing import Final
 from uuid import UUID
 
+from host.vsp.actions import Action, at_once
 from host.vsp.device import Offer, Services
 from host.vsp.ic.offers import MESSAGE_PIPE
 from host.vsp.ic.periodic import Periodic
@@ -54,6 +55,9 @@ class Mouse(SingleChannel):
         self.ready = self._described = False
         if self._moving:
             self._moving.stop()
+
+    def actions(self) -> dict[str, Action]:
+        return {"move": at_once(self.move), "click": at_once(self.click)}
 
     def move(self, x: int, y: int, buttons: Button = Button.NONE, wheel: int = 0) -> None:
         """Point somewhere, 0 to MAX_AXIS each way. Raises OperatorError if the guest has no mouse driver."""

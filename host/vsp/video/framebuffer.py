@@ -3,10 +3,12 @@
 from typing import Final
 from uuid import UUID
 
-from host.vsp.device import Offer, Services, Timer
+from host.vsp.actions import Action, at_once
+from host.vsp.device import Offer, Services, Timer, VspChannel
 from host.vsp.ic.offers import MESSAGE_PIPE
 from host.vsp.single_channel import SingleChannel
 from protocol.errors import OperatorError, PeerError
+from protocol.ram import Ram
 from protocol.wire.guids import HV_SYNTHVID_GUID
 from protocol.wire.offers import ChannelFlags
 from protocol.wire.synthvid import (
@@ -36,7 +38,7 @@ FEATURE_DELAY: Final = 1.0
 
 
 class Framebuffer(SingleChannel):
-    """Knows where the frame buffer is and what of it has changed; nobody looks at the pixels.
+    """Knows where the frame buffer is and what of it has changed. Its pixels are read when somebody asks.
 
     With ``watched`` the host asks for changes a moment after the first situation update; without, Linux is silent then.
     """
@@ -72,7 +74,12 @@ class Framebuffer(SingleChannel):
             "vram_gpa": self.vram_gpa or 0,
         }
 
+    def open(self, channel: VspChannel, user_data: bytes) -> None:
+        super().open(channel, user_data)
+        self._ram = channel.ram
+
     def reset(self) -> None:
+        self._ram: Ram | None = None
         self.version: int | None = None
         self.vram_gpa: int | None = None
         """Where the guest draws; None until it has said so."""
@@ -80,6 +87,9 @@ class Framebuffer(SingleChannel):
         if self._timer:
             self._timer.cancel()
             self._timer = None
+
+    def actions(self) -> dict[str, Action]:
+        return {"watch": at_once(self.watch), "picture": at_once(self.picture)}
 
     def watch(self, dirt: bool = True) -> None:
         """Ask the guest to tell of changes, or not to. It says at once what it shows and where its pointer is.
@@ -89,6 +99,17 @@ class Framebuffer(SingleChannel):
         if self.situation is None:
             raise OperatorError("the guest shows no picture: is its hyperv_fb driver loaded?")
         self.post(message(VidMessage.FEATURE_CHANGE, FeatureChange(int(dirt)).encode()))
+
+    def picture(self) -> bytes | None:
+        """The pixels, line by line without the ends of longer lines; None if they are not in the guest's memory."""
+        shown, ram = self.situation, self._ram
+        if shown is None or ram is None or self.vram_gpa is None:
+            return None
+        start = self.vram_gpa + shown.vram_offset
+        if start + shown.pitch * shown.height > len(ram.bytes):
+            return None
+        lines = range(start, start + shown.pitch * shown.height, shown.pitch)
+        return b"".join(bytes(ram.bytes[line : line + shown.width * shown.depth_bits // 8]) for line in lines)
 
     def receive(self, payload: bytes) -> None:
         header, body = parse(payload)
@@ -129,8 +150,10 @@ class Framebuffer(SingleChannel):
     def _show(self, situation: SituationUpdate) -> None:
         size = situation.vram_offset + situation.pitch * situation.height
         self.post(message(VidMessage.SITUATION_UPDATE_ACK, Ack(situation.user_ctx).encode()))
-        if situation.active and size > MMIO_MEGABYTES << 20:
-            raise PeerError(f"framebuffer: a picture of {size} bytes in {MMIO_MEGABYTES} MiB")
+        if situation.active and (
+            size > MMIO_MEGABYTES << 20 or situation.pitch * 8 < situation.width * situation.depth_bits
+        ):
+            raise PeerError(f"framebuffer: {situation} is no picture in {MMIO_MEGABYTES} MiB")
         first = self.situation is None
         self.situation = situation
         self._situations += 1
