@@ -41,6 +41,15 @@ Answered = Callable[[Any], None]
 """Receives the result of an action, as plain data, once."""
 
 
+def at_once(act: Callable[..., Any]) -> Callable[..., None]:
+    """An action that is over when it returns."""
+
+    def action(device: Any, answered: Answered, **arguments: Any) -> None:
+        answered(act(device, **arguments))
+
+    return action
+
+
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[O, D]):
     """``options`` is a strict dataclass, each field with a default. ``actions`` are what an operator can have one do:

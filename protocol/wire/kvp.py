@@ -37,7 +37,7 @@ class KvpPool(IntEnum):
 
 
 class ValueType(IntEnum):
-    """``REG_*``. Numbers are sent as strings by Linux; OpenVMM calls a 64-bit one 11."""
+    """``REG_SZ``, ``REG_U32``, ``REG_U64``. Numbers are sent as strings by Linux; OpenVMM calls a 64-bit one 11."""
 
     STRING = 1
     U32 = 4

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from protocol import ids
-from protocol.wire import guids, hypercall, ic, messages, pipe, synic, vstor
+from protocol.wire import guids, hypercall, ic, kvp, messages, pipe, synic, vss, vstor
 from protocol.wire.layout import Layout
 from protocol.wire.messages import REGISTRY, ChannelFlags
 from protocol.wire.versions import Version
@@ -157,6 +157,13 @@ CHECKED_BY_THEIR_BYTES = {
     "hv_synic_simp",
     "hv_synic_siefp",
     "hv_connection_id",
+    "hv_kvp_hdr",
+    "hv_kvp_exchg_msg_value",
+    "hv_kvp_msg_enumerate",
+    "hv_kvp_msg_delete",
+    "hv_kvp_msg",
+    "hv_vss_hdr",
+    "hv_vss_msg",
 }
 """In this file, below."""
 
@@ -278,6 +285,35 @@ def test_heartbeat_has_the_sequence_number_where_linux_has_it_and_the_rest_in_it
     assert layout.fields["application_state"][0] >= theirs["fields"]["reserved"][0]
 
 
+def test_key_value_pairs_lie_as_in_linux(linux: Linux) -> None:
+    structs = linux["structs"]
+    message, value = structs["hv_kvp_msg"]["fields"], structs["hv_kvp_exchg_msg_value"]["fields"]
+    header = structs["hv_kvp_hdr"]["fields"]
+    delete, enumerate_at = structs["hv_kvp_msg_delete"]["fields"], message["body.kvp_enum_data"][0]
+    inside = structs["hv_kvp_msg_enumerate"]["fields"]
+    for layout, at in (
+        (kvp.KvpExchange.layout, message["body.kvp_get.data"][0]),
+        (kvp.KvpEnumerate.layout, enumerate_at + inside["data"][0]),
+    ):
+        for name, (offset, size) in value.items():
+            assert layout.fields[name] == (at + offset, size)
+        assert layout.size == at + structs["hv_kvp_exchg_msg_value"]["size"]
+    assert kvp.KvpEnumerate.layout.fields["index"] == (enumerate_at + inside["index"][0], 4)
+    for name, (offset, size) in delete.items():
+        assert kvp.KvpDelete.layout.fields[name] == (message["body.kvp_delete"][0] + offset, size)
+    for each in (kvp.KvpExchange, kvp.KvpEnumerate, kvp.KvpDelete, kvp.KvpHeader):
+        assert each.layout.fields["operation"] == tuple(header["operation"])
+        assert each.layout.fields["pool"] == tuple(header["pool"])
+
+
+def test_volume_shadow_copies_lie_as_in_linux(linux: Linux) -> None:
+    theirs = linux["structs"]["hv_vss_msg"]
+    layout = vss.VssMessage.layout
+    assert layout.size == theirs["size"]
+    assert layout.fields["operation"] == tuple(linux["structs"]["hv_vss_hdr"]["fields"]["operation"])
+    assert layout.fields["flags"] == tuple(theirs["fields"]["vss_cf.flags"]) == tuple(theirs["fields"]["dm_info.flags"])
+
+
 def test_synic_registers_have_their_bits_where_linux_has_them(linux: Linux) -> None:
     structs = linux["structs"]
     sint = structs["hv_synic_sint"]["bits"]
@@ -384,6 +420,15 @@ CONSTANTS: dict[str, int] = {
     "HV_S_CONT": ic.IcStatus.CONTINUE,
     "HV_E_FAIL": ic.IcStatus.FAIL,
     "HV_ERROR_NOT_SUPPORTED": ic.IcStatus.NOT_SUPPORTED,
+    **{f"KVP_OP_{operation.name}": operation for operation in kvp.KvpOperation},
+    **{f"KVP_POOL_{pool.name}": pool for pool in kvp.KvpPool},
+    "REG_SZ": kvp.ValueType.STRING,
+    "REG_U32": kvp.ValueType.U32,
+    "REG_U64": kvp.ValueType.U64,
+    "HV_KVP_EXCHANGE_MAX_KEY_SIZE": kvp.MAX_KEY_SIZE,
+    "HV_KVP_EXCHANGE_MAX_VALUE_SIZE": kvp.MAX_VALUE_SIZE,
+    **{f"VSS_OP_{operation.name}": operation for operation in vss.VssOperation},
+    "VSS_HBU_NO_AUTO_RECOVERY": vss.NO_AUTO_RECOVERY,
     "VMBUS_RQST_INIT": vstor.INIT_TRANSACTION,
     "VMBUS_RQST_RESET": vstor.RESET_TRANSACTION,
     **{f"HV_{device.name}": number for number, device in enumerate((*guids.DEVICE_TYPES, guids.UNKNOWN))},

@@ -3,10 +3,10 @@
 from typing import Final
 from uuid import UUID
 
-from host.vsp.actions import Action, Answered
 from host.vsp.balloon.ledger import Ledger
 from host.vsp.device import Offer, Services, Timer, VspChannel
 from host.vsp.ic.periodic import Periodic
+from host.vsp.kind import Answered
 from host.vsp.single_channel import SingleChannel
 from protocol.errors import OperatorError, PeerError
 from protocol.wire.dynmem import (
@@ -50,9 +50,8 @@ class Balloon(SingleChannel):
         every: float = 0.0,
         pages: int = PAGES_IN_2M,
         newest: int = VERSIONS[0],
-        instance_id: UUID = INSTANCE,
     ) -> None:
-        super().__init__(services, Offer(HV_DM_GUID, instance_id, ChannelFlags.ENUMERATE_DEVICE_INTERFACE))
+        super().__init__(services, Offer(HV_DM_GUID, INSTANCE, ChannelFlags.ENUMERATE_DEVICE_INTERFACE))
         self._accepted = tuple(version for version in VERSIONS if version <= newest)
         self._pages = pages
         self._guest_pages = 0
@@ -96,12 +95,11 @@ class Balloon(SingleChannel):
 
     # --- what an operator does --------------------------------------------------------------------------------------
 
-    def actions(self) -> dict[str, Action]:
-        """Both answer with the number of pages that have changed hands."""
-        return {"inflate": self.inflate, "deflate": self.deflate}
-
     def inflate(self, answered: Answered, pages: int) -> None:
-        """Ask for pages, a multiple of 512; the guest gives what it can spare. Raises OperatorError."""
+        """Ask for pages, a multiple of 512; the guest gives what it can spare.
+
+        The answer is how many pages have changed hands. Raises OperatorError.
+        """
         if pages <= 0 or pages % PAGES_IN_2M:
             raise OperatorError(f"{pages} pages: the host takes memory in units of {PAGES_IN_2M}")
         self._begin(DmType.BALLOON_RESPONSE, answered)

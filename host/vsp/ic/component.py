@@ -75,8 +75,8 @@ class Component:
             self._endpoint.look()
 
     def counts(self) -> dict[str, int]:
-        """What became of its requests."""
-        return asdict(self.tally)
+        """What became of its requests, and whether the guest has agreed to a version."""
+        return {**asdict(self.tally), "negotiated": int(self.version is not None)}
 
     def on_agreed(self, version: IcVersion) -> None:
         """Versions are agreed: requests may be sent from now on."""

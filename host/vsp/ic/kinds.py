@@ -4,14 +4,23 @@ from pydantic.dataclasses import dataclass
 
 from host.plain import STRICT
 from host.vsp.ic.heartbeat import Heartbeat
+from host.vsp.ic.kvp import Kvp
 from host.vsp.ic.shutdown import Shutdown
 from host.vsp.ic.timesync import TimeSync
+from host.vsp.ic.vss import Vss
 from host.vsp.kind import Answered, Kind
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class NoOptions:
     """There is nothing to choose."""
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Repeated:
+    """``every``: seconds between requests that nobody asks for; 0: there are none."""
+
+    every: float = 0.0
 
 
 def _shut_down(device: Shutdown, answered: Answered) -> None:
@@ -22,3 +31,13 @@ def _shut_down(device: Shutdown, answered: Answered) -> None:
 HEARTBEAT = Kind(NoOptions, lambda setting, options: Heartbeat(setting.services, setting.time_scale))
 SHUTDOWN = Kind(NoOptions, lambda setting, options: Shutdown(setting.services), {"power_off": _shut_down})
 TIMESYNC = Kind(NoOptions, lambda setting, options: TimeSync(setting.services, setting.time_scale))
+KVP = Kind(
+    Repeated,
+    lambda setting, options: Kvp(setting.services, options.every / setting.time_scale),
+    {"get": Kvp.get, "set": Kvp.set, "delete": Kvp.delete, "enumerate": Kvp.enumerate},
+)
+VSS = Kind(
+    Repeated,
+    lambda setting, options: Vss(setting.services, options.every / setting.time_scale),
+    {"backup": Vss.backup},
+)

@@ -4,11 +4,11 @@ from dataclasses import asdict, dataclass
 from typing import Final
 from uuid import UUID
 
-from host.vsp.actions import Action, Answered
 from host.vsp.device import Services
 from host.vsp.ic.component import Component
 from host.vsp.ic.offers import ic_offer
 from host.vsp.ic.periodic import Periodic
+from host.vsp.kind import Answered
 from protocol.errors import OperatorError
 from protocol.wire.guids import HV_KVP_GUID
 from protocol.wire.ic import IcFrame, IcMessage, IcStatus, IcVersion
@@ -32,7 +32,7 @@ MAX_PAIRS: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the guest answered: ``IcStatus``, and the pairs that it told."""
+    """What the guest answered, a dictionary for whoever asked: ``IcStatus``, and the pairs that it told."""
 
     status: int
     pairs: dict[str, str]
@@ -45,8 +45,8 @@ class Kvp(Component):
     ``HV_E_FAIL``. ``every``: seconds between enumerations of what the guest says of itself; 0: none.
     """
 
-    def __init__(self, services: Services, every: float = 0.0, instance_id: UUID = INSTANCE) -> None:
-        super().__init__(services, ic_offer(HV_KVP_GUID, instance_id), IcMessage.KVPEXCHANGE, VERSIONS)
+    def __init__(self, services: Services, every: float = 0.0) -> None:
+        super().__init__(services, ic_offer(HV_KVP_GUID, INSTANCE), IcMessage.KVPEXCHANGE, VERSIONS)
         self._polling = Periodic(services, every, self._poll) if every else None
         self._answered: Answered | None = None
         self._operation = KvpOperation.GET
@@ -54,10 +54,6 @@ class Kvp(Component):
         self._index = 0
         self.pairs: dict[str, str] = {}
         """What the last enumeration has found."""
-
-    def actions(self) -> dict[str, Action]:
-        """All answer with an Outcome as a dictionary."""
-        return {"get": self.get, "set": self.set, "delete": self.delete, "enumerate": self.enumerate}
 
     def get(self, answered: Answered, pool: int, key: str) -> None:
         """Ask for the value of a key. All of these raise OperatorError if the guest cannot be asked now."""

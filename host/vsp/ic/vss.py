@@ -3,11 +3,11 @@
 from typing import Final
 from uuid import UUID
 
-from host.vsp.actions import Action, Answered
 from host.vsp.device import Services, Timer
 from host.vsp.ic.component import Component
 from host.vsp.ic.offers import ic_offer
 from host.vsp.ic.periodic import Periodic
+from host.vsp.kind import Answered
 from protocol.errors import OperatorError, PeerError
 from protocol.wire.guids import HV_VSS_GUID
 from protocol.wire.ic import IcFrame, IcMessage, IcStatus, IcVersion
@@ -24,8 +24,8 @@ class Vss(Component):
     ``every``: seconds between backups that begin by themselves; 0: none. Linux agrees to 5.0 alone.
     """
 
-    def __init__(self, services: Services, every: float = 0.0, instance_id: UUID = INSTANCE) -> None:
-        super().__init__(services, ic_offer(HV_VSS_GUID, instance_id), IcMessage.VSS, VERSIONS)
+    def __init__(self, services: Services, every: float = 0.0) -> None:
+        super().__init__(services, ic_offer(HV_VSS_GUID, INSTANCE), IcMessage.VSS, VERSIONS)
         self._starting = Periodic(services, every, self._start) if every else None
         self._answered: Answered | None = None
         self._operation = VssOperation.HOT_BACKUP
@@ -35,12 +35,11 @@ class Vss(Component):
         self.backups = 0
         """Cycles in which every step succeeded."""
 
-    def actions(self) -> dict[str, Action]:
-        """Answers with the first ``IcStatus`` that was no success, or OK."""
-        return {"backup": self.backup}
-
     def backup(self, answered: Answered, frozen_for: float = 0.0) -> None:
-        """Is it possible (HOT_BACKUP)? FREEZE; wait ``frozen_for`` seconds; THAW. Raises OperatorError."""
+        """Is it possible (HOT_BACKUP)? FREEZE; wait ``frozen_for`` seconds; THAW.
+
+        The answer is OK or the first ``IcStatus`` that was not; None if the channel was closed. Raises OperatorError.
+        """
         if self.version is None:
             raise OperatorError("the guest has not negotiated backups: is its hv_utils driver loaded?")
         if self._answered:

@@ -3,7 +3,6 @@
 from typing import Final
 from uuid import UUID
 
-from host.vsp.actions import Action, at_once
 from host.vsp.device import Offer, Services
 from host.vsp.ic.periodic import Periodic
 from host.vsp.input.scan_codes import LEFT_SHIFT, key_for
@@ -36,8 +35,8 @@ class Keyboard(SingleChannel):
 
     name = "keyboard"
 
-    def __init__(self, services: Services, every: float = 0.0, instance_id: UUID = INSTANCE) -> None:
-        super().__init__(services, Offer(HV_KBD_GUID, instance_id, ChannelFlags.ENUMERATE_DEVICE_INTERFACE))
+    def __init__(self, services: Services, every: float = 0.0) -> None:
+        super().__init__(services, Offer(HV_KBD_GUID, INSTANCE, ChannelFlags.ENUMERATE_DEVICE_INTERFACE))
         self.ready = False
         self.leds = 0
         """``Led`` bits that the guest has set."""
@@ -51,9 +50,6 @@ class Keyboard(SingleChannel):
         self.ready = False
         if self._typing:
             self._typing.stop()
-
-    def actions(self) -> dict[str, Action]:
-        return {"type": at_once(self.type_text), "press": at_once(self.press)}
 
     def press(self, code: int, prefix: Key = Key.MAKE) -> None:
         """Press a key and let it go. Raises OperatorError if the guest has no keyboard driver."""

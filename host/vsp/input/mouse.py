@@ -3,7 +3,6 @@
 from typing import Final
 from uuid import UUID
 
-from host.vsp.actions import Action, at_once
 from host.vsp.device import Offer, Services
 from host.vsp.ic.offers import MESSAGE_PIPE
 from host.vsp.ic.periodic import Periodic
@@ -39,9 +38,9 @@ class Mouse(SingleChannel):
 
     name = "mouse"
 
-    def __init__(self, services: Services, every: float = 0.0, instance_id: UUID = INSTANCE) -> None:
+    def __init__(self, services: Services, every: float = 0.0) -> None:
         flags = ChannelFlags.ENUMERATE_DEVICE_INTERFACE | ChannelFlags.NAMED_PIPE_MODE
-        super().__init__(services, Offer(HV_MOUSE_GUID, instance_id, flags, MESSAGE_PIPE))
+        super().__init__(services, Offer(HV_MOUSE_GUID, INSTANCE, flags, MESSAGE_PIPE))
         self.ready = False
         self._described = False
         self._x = self._y = 0
@@ -55,9 +54,6 @@ class Mouse(SingleChannel):
         self.ready = self._described = False
         if self._moving:
             self._moving.stop()
-
-    def actions(self) -> dict[str, Action]:
-        return {"move": at_once(self.move), "click": at_once(self.click)}
 
     def move(self, x: int, y: int, buttons: Button = Button.NONE, wheel: int = 0) -> None:
         """Point somewhere, 0 to MAX_AXIS each way. Raises OperatorError if the guest has no mouse driver."""

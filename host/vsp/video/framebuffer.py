@@ -3,7 +3,6 @@
 from typing import Final
 from uuid import UUID
 
-from host.vsp.actions import Action, at_once
 from host.vsp.device import Offer, Services, Timer, VspChannel
 from host.vsp.ic.offers import MESSAGE_PIPE
 from host.vsp.single_channel import SingleChannel
@@ -50,15 +49,15 @@ class Framebuffer(SingleChannel):
         services: Services,
         modes: tuple[Resolution, ...] = RESOLUTIONS,
         watched: bool = True,
-        instance_id: UUID = INSTANCE,
     ) -> None:
         flags = ChannelFlags.ENUMERATE_DEVICE_INTERFACE | ChannelFlags.NAMED_PIPE_MODE
         super().__init__(
-            services, Offer(HV_SYNTHVID_GUID, instance_id, flags, MESSAGE_PIPE, mmio_megabytes=MMIO_MEGABYTES)
+            services, Offer(HV_SYNTHVID_GUID, INSTANCE, flags, MESSAGE_PIPE, mmio_megabytes=MMIO_MEGABYTES)
         )
         self._modes = modes
         self._watched = watched
         self._timer: Timer | None = None
+        self._ram: Ram | None = None
         self._dirt_messages = self._situations = self._pointers = 0
         self.last_dirt: Rectangle | None = None
         self.reset()
@@ -75,11 +74,10 @@ class Framebuffer(SingleChannel):
         }
 
     def open(self, channel: VspChannel, user_data: bytes) -> None:
-        super().open(channel, user_data)
         self._ram = channel.ram
+        super().open(channel, user_data)
 
     def reset(self) -> None:
-        self._ram: Ram | None = None
         self.version: int | None = None
         self.vram_gpa: int | None = None
         """Where the guest draws; None until it has said so."""
@@ -87,9 +85,6 @@ class Framebuffer(SingleChannel):
         if self._timer:
             self._timer.cancel()
             self._timer = None
-
-    def actions(self) -> dict[str, Action]:
-        return {"watch": at_once(self.watch), "picture": at_once(self.picture)}
 
     def watch(self, dirt: bool = True) -> None:
         """Ask the guest to tell of changes, or not to. It says at once what it shows and where its pointer is.
@@ -103,7 +98,7 @@ class Framebuffer(SingleChannel):
     def picture(self) -> bytes | None:
         """The pixels, line by line without the ends of longer lines; None if they are not in the guest's memory."""
         shown, ram = self.situation, self._ram
-        if shown is None or ram is None or self.vram_gpa is None:
+        if shown is None or not shown.active or ram is None or self.vram_gpa is None:
             return None
         start = self.vram_gpa + shown.vram_offset
         if start + shown.pitch * shown.height > len(ram.bytes):
@@ -150,9 +145,8 @@ class Framebuffer(SingleChannel):
     def _show(self, situation: SituationUpdate) -> None:
         size = situation.vram_offset + situation.pitch * situation.height
         self.post(message(VidMessage.SITUATION_UPDATE_ACK, Ack(situation.user_ctx).encode()))
-        if situation.active and (
-            size > MMIO_MEGABYTES << 20 or situation.pitch * 8 < situation.width * situation.depth_bits
-        ):
+        line = max(1, situation.width * situation.depth_bits // 8)
+        if situation.active and (size > MMIO_MEGABYTES << 20 or situation.pitch < line):
             raise PeerError(f"framebuffer: {situation} is no picture in {MMIO_MEGABYTES} MiB")
         first = self.situation is None
         self.situation = situation

@@ -1,0 +1,27 @@
+"""The balloon as a kind of device."""
+
+from pydantic.dataclasses import dataclass
+
+from host.plain import STRICT
+from host.vsp.balloon.balloon import Balloon
+from host.vsp.kind import Kind, Setting
+from protocol.wire.dynmem import PAGES_IN_2M, VERSIONS
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class BalloonOptions:
+    """``every``: seconds between transactions that nobody asks for, ``pages`` out and back in turn; 0: there are none.
+
+    ``newest``: the newest version of the protocol that the host accepts.
+    """
+
+    every: float = 0.0
+    pages: int = PAGES_IN_2M
+    newest: int = VERSIONS[0]
+
+
+def _make(setting: Setting, options: BalloonOptions) -> Balloon:
+    return Balloon(setting.services, options.every / setting.time_scale, options.pages, options.newest)
+
+
+BALLOON = Kind(BalloonOptions, _make, {"inflate": Balloon.inflate, "deflate": Balloon.deflate})
