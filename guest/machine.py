@@ -57,6 +57,8 @@ class GuestSpec:
     topology: Topology
     max_version: Version = Version.V5_3
     drivers: tuple[type[HvDriver], ...] = DRIVERS
+    legacy_pic: bool = False
+    """As machines of Generation 1 have; it counts in nr_irqs."""
 
 
 def _noted(handler: Callable[[], None], vector: int, journal: Journal) -> Callable[[], None]:
@@ -82,6 +84,7 @@ class GuestCpu:
             fence=fence,
             topology=spec.topology,
             max_version=spec.max_version,
+            legacy_pic=spec.legacy_pic,
         )
         storvsc = next(driver for driver in self.system.bus.drivers if isinstance(driver, Storvsc))
         self._programs: dict[str, Program] = {

@@ -47,13 +47,14 @@ class System:
         fence: Fence,
         topology: Topology | None = None,
         max_version: Version = Version.V5_3,
+        legacy_pic: bool = False,
     ) -> None:
         self.core = core
         self._journal = journal
         self.cpus = CpuMasks(core)
         self.irq_tables = IrqTables.place(core.memory, core.cpus)
         if core.cpu == VMBUS_CONNECT_CPU:
-            self.irq_tables.early_irq_init(x86_nr_irqs(core.cpus))
+            self.irq_tables.early_irq_init(x86_nr_irqs(core.cpus, legacy_pic=legacy_pic))
         resend = core.tasklet(core.memory.table(ResendTasklet, core.cpus)[core.cpu], lambda: resend_irqs(self.irq))
         self.irq = IrqCore(
             self.irq_tables,

@@ -117,6 +117,11 @@ class Machine:
         self._primary(name)
         self._offer(name, self.devices[name])
 
+    def channel(self, name: str) -> dict[str, Any]:
+        """What is known of a device's primary channel. Raises OperatorError."""
+        self._primary(name)
+        return _plain(self.offers[name])
+
     def act(self, name: str, action: str, answered: Answered, **arguments: Any) -> None:
         """Have a device do something; ``answered`` gets the result. Raises OperatorError if it cannot."""
         actions = self._kind(self._primary(name)).actions

@@ -33,7 +33,7 @@ def _line(shape: type, error: ValidationError, where: str) -> str:
     """The first mistake. Pydantic's messages are capitalised sentences that say what is allowed, except for one."""
     first = error.errors(include_url=False)[0]
     path = first["loc"]
-    key = ".".join(str(step) for step in (where, *path) if step != "")
+    key = ": ".join(part for part in (where, ".".join(map(str, path))) if part)
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"{key}: there is no such key; there are {', '.join(_keys(shape, path[:-1]))}"
     message = first["msg"].removeprefix("Value error, ")

@@ -18,6 +18,8 @@ COMMANDS: Final = (
     "diff",
     "ps",
     "cat",
+    "add",
+    "remove",
     "trace",
     "bench",
 )

@@ -38,7 +38,7 @@ def _devices(spec: VmSpec) -> list[DeviceSpec]:
 
 def guest_spec(spec: VmSpec) -> GuestSpec:
     """The guest's part of a VM."""
-    return GuestSpec(Policy(spec.policy), topology(spec), Version.of(spec.max_version))
+    return GuestSpec(Policy(spec.policy), topology(spec), Version.of(spec.max_version), legacy_pic=spec.generation == 1)
 
 
 def topology(spec: VmSpec) -> Topology:

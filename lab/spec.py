@@ -7,7 +7,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from host.machine import DeviceSpec
-from lab.presets import SMALL
+
+SMALL = (
+    DeviceSpec("heartbeat", "heartbeat", 7),
+    DeviceSpec("shutdown", "shutdown", 9),
+    DeviceSpec("timesync", "timesync", 10),
+    DeviceSpec("unsupported", "avma", 12),
+    DeviceSpec("storvsc", "storvsc", 14),
+)
+"""The least that does something: three services, a device that Linux does not want, and a SCSI controller."""
 
 
 @dataclass(slots=True)
@@ -36,6 +44,8 @@ class VmSpec:
 
     name: str = "vm"
     vcpus: int = 8
+    generation: int = 2
+    """Of the machine: the first has a PIC."""
     policy: str = "rfc"
     disks: list[DiskSpec] = field(default_factory=list)
     """On the first SCSI controller."""

@@ -125,6 +125,7 @@ class HostProcess:
                 "add": lambda kind, name, relid, options: self.machine.add(DeviceSpec(kind, name, relid, options)),
                 "rescind": self.machine.rescind,
                 "offer": self.machine.offer,
+                "channel": self.machine.channel,
                 "options": self._options,
                 "inject": lambda fault, **arguments: inject(FAULTS, self.machine, fault, **arguments),
             },

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
+from lab import presets, vm_file
 from lab.spec import DiskSpec, VmSpec
+from protocol.errors import OperatorError
+
+DEFAULT_VM: Final = "small"
 
 
 def disk(context: click.Context, parameter: click.Parameter, value: str | None) -> DiskSpec | None:
@@ -34,12 +39,17 @@ def output(context: click.Context, parameter: click.Parameter, value: str | None
 def vm_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that ``run`` and ``sim`` share."""
     options = [
-        click.option("--vcpus", type=click.IntRange(1, 64), default=8, show_default=True, help="Virtual processors."),
+        click.option(
+            "--vm",
+            default=DEFAULT_VM,
+            show_default=True,
+            metavar="NAME|FILE",
+            help=f"What the VM is made of: {', '.join(presets.names())}, or a VM file. The options below override it.",
+        ),
+        click.option("--vcpus", type=click.IntRange(1, 64), help="Virtual processors."),
         click.option(
             "--policy",
             type=click.Choice(["legacy", "rfc"]),
-            default="rfc",
-            show_default=True,
             help="Interrupt design: before the RFC, or its twelve patches.",
         ),
         click.option(
@@ -57,10 +67,13 @@ def vm_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--json", "json_path", callback=output, metavar="FILE", help="Write the report."),
         click.option("--name", default="vm", show_default=True, help="Name of the VM."),
         click.option(
+            "--time-scale",
+            type=click.FloatRange(0, min_open=True),
+            help="Divides the periods of devices, no time-outs.",
+        ),
+        click.option(
             "--max-version",
             type=click.Choice(["2.4", "3.0", "4.0", "4.1", "5.0", "5.1", "5.2", "5.3"]),
-            default="5.3",
-            show_default=True,
             help="Newest VMBus protocol that the guest asks for.",
         ),
     ]
@@ -70,13 +83,13 @@ def vm_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def vm_spec(options: dict[str, Any]) -> VmSpec:
+    """The VM that ``--vm`` names, with what other options say. Raises OperatorError."""
+    spec = vm_file.load(options["vm"])
+    given = ("vcpus", "policy", "max_version", "time_scale")
+    spec = replace(spec, **{key: options[key] for key in given if options[key] is not None})
+    if spec.numa and options["vcpus"]:
+        raise OperatorError(f"--vcpus: the NUMA nodes of {options['vm']} name its CPUs: change the file instead")
     image = options["disk"]
-    return VmSpec(
-        name=options["name"],
-        vcpus=options["vcpus"],
-        policy=options["policy"],
-        disks=[image] if image else [],
-        seed=options["seed"],
-        max_version=options["max_version"],
-        trace=options["trace"],
+    return replace(
+        spec, name=options["name"], disks=[image] if image else [], seed=options["seed"], trace=options["trace"]
     )

@@ -195,7 +195,11 @@ class SimulatedVM:
                 errors.append(error)
 
         self.cpus[cpu].enter(lambda: self.cpus[cpu].spawn(task(), what))
-        self.until(lambda: bool(results or errors), what)
+        try:
+            self.until(lambda: bool(results or errors), what)
+        except BaseException:
+            work.close()  # it may never have begun
+            raise
         for error in errors:
             raise error
         return results[0]

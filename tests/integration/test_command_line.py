@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from lab.cli import cli
+from lab.cli import COMMANDS, cli
 from protocol.errors import ExitCode
 from tests.integration.conftest import Lab
 from tests.integration.machine import make_image, nothing_left, started
@@ -19,9 +19,10 @@ from tests.integration.machine import make_image, nothing_left, started
 VM = ("--vcpus", "2", "--duration", "0.1")
 
 
-@pytest.mark.parametrize("command", sorted(cli.commands))
+@pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_explains_itself_and_its_options(command: str) -> None:
-    itself = cli.commands[command]
+    itself = cli.get_command(click.Context(cli), command)
+    assert itself is not None
     text = itself.get_help(click.Context(itself, info_name=command))
     assert itself.help
     for parameter in itself.params:
@@ -35,7 +36,7 @@ def test_each_command_explains_itself_and_its_options(command: str) -> None:
 def test_help_names_the_commands_and_the_exit_codes(lab: Lab) -> None:
     done = lab("--help").finished()
     assert (done.code, done.err) == (0, "")
-    assert all(f"  {command} " in done.out for command in cli.commands)
+    assert all(f"  {command} " in done.out for command in COMMANDS)
     said = re.sub(r"\s+", " ", done.out)
     assert all(re.search(rf"\b{int(code)} ", said) for code in ExitCode)
 

@@ -1,0 +1,17 @@
+"""``remove``: take a device from a running VM."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from lab.hotplug import remove
+
+
+@click.command()
+@click.argument("device")
+@click.option("--name", help="Which VM, if several are running.")
+def command(device: str, name: str | None) -> None:
+    """Rescind a device of a running VM, and wait until the guest has let go of it. `add DEVICE` brings it back."""
+    click.echo(asyncio.run(remove(name, device)))

@@ -1,0 +1,106 @@
+"""VM files: what they may say, and the line that tells of a mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lab import vm_file
+from lab.machine import guest_spec, machine_spec
+from lab.spec import VmSpec
+from protocol.errors import OperatorError
+from protocol.wire.versions import Version
+
+
+def test_a_file_describes_a_vm(tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text(
+        """
+        vcpus = 4
+        generation = 1
+        policy = "legacy"
+        numa = [[0, 1], [2, 3]]
+        sub_channel_order = ["data", "boot"]
+
+        [guest]
+        max_version = "5.2"
+        isolated = [3]
+
+        [host]
+        modify = "refuse"
+        delay = { modify = 0.25 }
+        max_version = "5.3"
+
+        [[device]]
+        kind = "storvsc"
+        name = "boot"
+        relid = 14
+        disks = [{ path = "/dev/null", writable = true }]
+
+        [[device]]
+        kind = "storvsc"
+        name = "data"
+        sub_channels = 3
+        """
+    )
+    spec = vm_file.load(str(path))
+    assert VmSpec.from_json(spec.to_json()) == spec
+    host, guest = machine_spec(spec), guest_spec(spec)
+    assert [(device.name, device.relid) for device in host.devices] == [("boot", 14), ("data", None)]
+    assert host.sub_channel_order == ("data", "boot")
+    assert host.vmbus.max_version == Version.V5_3 and {step.name for step in host.vmbus.delay} == {"MODIFY"}
+    assert guest.topology.nodes == (0b0011, 0b1100) and guest.topology.housekeeping == 0b0111
+    assert guest.max_version == Version.V5_2 and guest.legacy_pic
+
+
+@pytest.mark.parametrize("name", ["small"])
+def test_every_preset_is_a_vm(name: str) -> None:
+    machine_spec(vm_file.load(name))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("vcpu = 3", "vcpu: there is no such key; there are vcpus, generation, "),
+        ("vcpus = 99", "vcpus: input should be less than or equal to 64"),
+        ("vcpus = ", "Invalid value (at end of document)"),
+        ("generation = 3", "generation: input should be 1 or 2"),
+        ('policy = "v9"', "policy: input should be 'legacy' or 'rfc'"),
+        ("vcpus = 2\nnuma = [[0], [0, 1]]", "numa: each of the CPUs 0 to 1 belongs to exactly one node"),
+        ("vcpus = 2\nnuma = [[0], [2]]", "numa: there is no CPU 2; there are 0 to 1"),
+        ("vcpus = 2\n[guest]\nisolated = [5]", "guest.isolated: there is no CPU 5; there are 0 to 1"),
+        ('[guest]\nmax_version = "7"', "guest.max_version: input should be '2.4', '3.0', "),
+        ('[host]\nmodify = "x"', "modify: input should be 'answer', 'refuse' or 'ignore'"),
+        ("[host]\nmood = 1", "mood: there is no such key; there are max_version, "),
+        ('[host]\nmax_version = "9.9"', "max_version: there is no VMBus version '9.9'; there are "),
+        ('sub_channel_order = ["nic"]', "sub_channel_order: no device is called 'nic'; there are "),
+        ('[[device]]\nname = "x"', "device 1: kind: field required"),
+        ('[[device]]\nkind = "x"', "device 1: kind: there is no 'x'; there are heartbeat, "),
+        ('[[device]]\nkind = "heartbeat"\nrelid = 5000', "device 1: relid: input should be less than or equal to 2047"),
+        (
+            '[[device]]\nkind = "storvsc"\ndisk = "a"',
+            "(storvsc): disk: there is no such key; there are disks, ",
+        ),
+        (
+            '[[device]]\nkind = "storvsc"\ndisks = [{path = "x", writeable = true}]',
+            "device 1 (storvsc): disks.0.writeable: there is no such key; there are path, writable",
+        ),
+        (
+            '[[device]]\nkind = "storvsc"\n[[device]]\nkind = "storvsc"',
+            "two devices have the name storvsc; give each its own",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_key_and_what_is_allowed(text: str, line: str) -> None:
+    with pytest.raises(OperatorError) as mistake:
+        vm_file.of(text, "my.toml")
+    said = str(mistake.value)
+    assert "\n" not in said
+    assert said.startswith(("my.toml: ", "my.toml, "))
+    assert line in said
+
+
+def test_a_file_that_is_not_there_is_told_with_the_presets(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match=r"cannot read the VM file .*: No such file or directory; presets are "):
+        vm_file.load(str(tmp_path / "none.toml"))
