@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from guest.vmbus.removal import unlink, vmbus_release_relid
 from guest.vmbus.words import MAX_CHANNEL_RELIDS, ChannelState, ChannelWords
-from protocol.ids import Cpu
+from protocol.ids import Cpu, Relid
 from protocol.wire.guids import UNSUPPORTED, device_type
 from protocol.wire.messages import ChannelFlags, OfferChannel, encode
 
@@ -27,10 +27,18 @@ async def vmbus_onoffer(bus: Vmbus, offer: OfferChannel) -> None:
         return
     if not 0 < offer.relid < MAX_CHANNEL_RELIDS:
         connection.offer_in_progress -= 1
-        bus.printk(f"hv_vmbus: WARNING: relid {offer.relid} cannot be mapped")
-        await vmbus_release_relid(bus, offer.relid)
+        bus.printk(f"WARNING: vmbus_channel_map_relid: relid {offer.relid}")
+        await _give_back(bus, offer.relid)
         return
     await vmbus_process_offer(bus, offer)
+
+
+async def _give_back(bus: Vmbus, relid: Relid) -> None:
+    """A channel that cannot be used is freed before its kobject is initialised (defect D13 of the series)."""
+    await vmbus_release_relid(bus, relid)
+    if bus.policy.channel_irqs:
+        bus.printk("WARNING: kobject: '(null)': is not initialized, yet kobject_put() is being called.")
+        bus.printk("WARNING: refcount_t: underflow; use-after-free.")
 
 
 async def vmbus_process_offer(bus: Vmbus, offer: OfferChannel) -> None:
@@ -96,7 +104,7 @@ async def vmbus_add_channel_work(channel: VmbusChannel, mapped: bool) -> None:
         async with bus.channel_mutex:
             words.probe_done = 1
             await unlink(channel)
-        await vmbus_release_relid(bus, channel.relid)
+        await _give_back(bus, channel.relid)
         return
     words.state = ChannelState.OPEN
     if primary is None:

@@ -232,10 +232,11 @@ class FakeHost:
         self.partition.post(VpIndex(0), MESSAGE_SINT, encode(message, self.dialect))
         self.partition.flush()
 
-    def offer(self, relid: int, class_id: UUID, sub: int = 0, instance: int = 0) -> OfferChannel:
+    def offer(self, relid: int, class_id: UUID, sub: int = 0, instance: int = 0, flags: int = 0) -> OfferChannel:
         """Offer a channel now or, before the guest has asked, later. Sub-channels name the relid of their primary."""
         connection = ConnectionId(0x2000 + relid)
-        offer = OfferChannel(class_id, UUID(int=instance or relid), 0, 0, bytes(120), sub, 0, Relid(relid), connection)
+        identity = UUID(int=instance or relid)
+        offer = OfferChannel(class_id, identity, flags, 0, bytes(120), sub, 0, Relid(relid), connection)
         self.partition.listen_events(connection, lambda: self._on_doorbell(relid))
         self.offers.append(offer)
         if self._offers_requested:
