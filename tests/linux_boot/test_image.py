@@ -105,6 +105,12 @@ def test_only_modules_that_there_are_are_listed() -> None:
     assert b"hv_vmbus\nhv_storvsc\n" in data
 
 
+def test_a_module_that_cannot_be_removed_is_there_and_not_loaded() -> None:
+    data = initramfs(b"busybox", {"hv_vmbus": b"one", "hv_balloon": b"two"}, {"/init": b"#!/bin/sh\n"})
+    assert b"lib/modules/hv_balloon.ko" in data
+    assert b"hv_balloon\n" not in data
+
+
 @pytest.mark.parametrize("path", ["a/hv_utils.ko", "hv-utils.ko.xz"])
 def test_modules_are_known_by_the_kernels_name(path: str) -> None:
     assert module_name(path) == "hv_utils"

@@ -42,6 +42,7 @@ DRIVERS = {
 async def vm(template: VmSpec) -> AsyncIterator[LinuxVm]:
     devices = [DeviceSpec("shutdown", "shutdown"), *(DeviceSpec(kind, kind) for kind in DRIVERS)]
     async with LinuxVm(replace(template, name="small", vcpus=1, devices=devices)) as running:
+        await running.run("insmod /lib/modules/hv_balloon.ko")
         yield running
         assert (await running.host("snapshot"))["complaints"] == []
 
