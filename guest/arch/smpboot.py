@@ -17,16 +17,16 @@ class CpuMasks:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._words = core.memory.one(CpuMaskWords)
+        self.words = core.memory.one(CpuMaskWords)
         self._lock = core.locks.spin("cpu_online_mask")
 
     @property
     def online(self) -> int:
         """``cpu_online_mask``."""
-        return self._words.online
+        return self.words.online
 
     def set_cpu_online(self, online: bool) -> None:
         """This CPU runs from now on, or no more. Linux sets the bit by an atomic operation."""
         bit = 1 << self._core.cpu
         with self._lock:
-            self._words.online = self._words.online & ~bit | (bit if online else 0)
+            self.words.online = self.words.online & ~bit | (bit if online else 0)

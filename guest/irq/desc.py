@@ -112,7 +112,7 @@ class IrqGlobal(Struct):
     """Variables of the IRQ core that belong to no descriptor."""
 
     nr_irqs = Word("sparse_irq_lock")
-    default_affinity = Word("boot")
+    default_affinity = Word("whoever writes default_smp_affinity")
     err = Word("boot CPU")  # irq_err_count
     mis = Word("boot CPU")  # irq_mis_count
 

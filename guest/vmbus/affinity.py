@@ -44,7 +44,7 @@ def vmbus_irq_set_affinity(bus: Vmbus) -> Callable[[IrqDesc, int], int]:
                 raise VmbusError(errno.EIO, f"channel {channel.relid} is not open")
             vmbus_send_modifychannel(bus, channel.relid, new)
             channel.words.target_cpu = new
-        _moved(bus, channel, old, new)
+        target_cpu_changed(bus, channel, old, new)
         return 1 << new
 
     return set_affinity
@@ -62,7 +62,7 @@ def _next_cpu(bus: Vmbus, candidates: int) -> Cpu:
     return cpu
 
 
-def _moved(bus: Vmbus, channel: VmbusChannel, old: Cpu, new: Cpu) -> None:
+def target_cpu_changed(bus: Vmbus, channel: VmbusChannel, old: Cpu, new: Cpu) -> None:
     """What depends on the target: the NUMA map, and what the driver derives from it."""
     if channel.type.perf:
         bus.numa.set_allocated_cpu(new)
@@ -83,7 +83,7 @@ def vmbus_send_modifychannel(bus: Vmbus, relid: Relid, cpu: Cpu) -> None:
 
 
 def vmbus_onmodifychannel_response(bus: Vmbus, response: ModifyChannelResponse) -> None:
-    """From 5.3 on: the host will not interrupt the old CPU any more. A refusal is logged, and that is all."""
+    """Patch 11. From 5.3 on: the host will not interrupt the old CPU any more. A refusal is logged, and that is all."""
     bus.tables.connection.modchan_completed += 1
     if response.status:
         bus.printk(f"hv_vmbus: Error status {response.status:x} in MODIFYCHANNEL response for relid {response.relid}")

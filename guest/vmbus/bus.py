@@ -56,7 +56,11 @@ class Vmbus:
         self.fence = fence
         self.printk = printk
         self.relax = relax
-        self.tables = VmbusTables.place(core.memory, core.cpus, len(topology.nodes))
+        self.tables = VmbusTables.place(core.memory, core.cpus, len(topology.nodes), len(drivers))
+        for node, cpus in zip(self.tables.numa, topology.nodes, strict=True):
+            node.cpus = cpus
+        for words, driver in zip(self.tables.drivers, drivers, strict=True):
+            words.name = driver.name
         self.counts = self.tables.cpus[core.cpu]
         connection = self.tables.connection
         self.hypercalls = Hypercalls(core)
@@ -78,7 +82,7 @@ class Vmbus:
         self.cpus_read_lock = hotplug.cpus_read_lock
         hotplug.setup_starting(self.channels.rebuild)
         hotplug.setup_state(CpuhpStep("hyperv/vmbus:online", self._synic_up, self._synic_down))
-        self.drivers = [driver(core, self) for driver in drivers]
+        self.drivers = [each(core, self) for each in drivers]
 
     async def _synic_up(self) -> None:
         self.synic.hv_synic_init()

@@ -113,13 +113,16 @@ class VmbusChannel:
         words = self.words
         with self.outbound:
             if not writer.put(type, payload, transaction_id, flags, header):
-                words.senders_waiting = 1
+                words.out_full_total += 1
+                if not words.senders_waiting:
+                    words.senders_waiting = 1
+                    words.out_full_first += 1
                 if not writer.want(ring_bytes(len(header) + len(payload))):
                     return False
                 writer.put(type, payload, transaction_id, flags, header)
             signal = writer.commit()
             if signal:
-                words.events += 1
+                words.intr_out_empty += 1
             waiting = words.senders_waiting
             if waiting:
                 words.senders_waiting = 0
@@ -183,7 +186,7 @@ class VmbusChannel:
     def _set_event(self) -> None:
         """``vmbus_setevent``, for the host that waits for room."""
         with self.outbound:
-            self.words.events += 1
+            self.words.intr_in_full += 1
         self.bus.hypercalls.hv_signal_event(self.offer.connection_id)
 
     # --- the driver -------------------------------------------------------------------------------------------------
@@ -198,6 +201,11 @@ class VmbusChannel:
         """The driver's own words of this channel, laid out as ``struct``; zero when the channel was offered."""
         assert struct.size <= DRIVER_WORDS, f"{struct.__name__} is larger than {DRIVER_WORDS} words"
         return struct(self.words.memory, self.words.base + ChannelWords.driver_area.offset)
+
+    @property
+    def listed(self) -> bool:
+        """Whether it is still the channel of its relid; stable under channel_mutex."""
+        return self.bus.channels.get(self.relid) is self
 
     @property
     def target_cpu(self) -> Cpu:

@@ -62,26 +62,27 @@ class HvDriver:
         """``change_target_cpu_callback``: the channel interrupts ``new`` now. Runs with interrupts off."""
 
 
-async def bind(bus: Vmbus, driver: HvDriver, device: VmbusDevice) -> bool:
-    """``driver_probe_device`` with ``vmbus_probe``. False: the device is gone or has a driver, or its probe failed.
-
-    The log says why a probe failed.
+async def bind(bus: Vmbus, driver: HvDriver, device: VmbusDevice) -> int:
+    """``driver_probe_device`` with ``vmbus_probe``: 0, or an errno. ENODEV: the device is gone; EBUSY: it has a driver;
+    else what its probe failed with, and the log says so.
     """
     words = device.channel.words
     async with device.lock:
-        if bus.channels.get(device.channel.relid) is not device.channel or words.rescind or words.driver:
-            return False
+        if not device.channel.listed or words.rescind:
+            return errno.ENODEV
+        if words.driver:
+            return errno.EBUSY
         words.driver = bus.drivers.index(driver) + 1
         try:
             await driver.probe(device)
-            return True
+            return 0
         except OSError as error:
             words.driver = 0
             number = error.errno or errno.EIO
     bus.printk(f"hv_vmbus: probe failed for device {device.name} (-{number})")
     if number not in (errno.ENODEV, errno.ENXIO):
         bus.printk(f"{driver.name} {device.name}: probe with driver {driver.name} failed with error -{number}")
-    return False
+    return number
 
 
 async def unbind(device: VmbusDevice) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from guest.vmbus.affinity import vmbus_onmodifychannel_response
 from guest.vmbus.offers import vmbus_onoffer
 from guest.vmbus.rescind import vmbus_onoffer_rescind
 from protocol.errors import PeerError
@@ -86,7 +85,7 @@ class MessageDpc:
             case VersionResponse():
                 requests.answer(InitiateContact, None, 0, message.supported, message.connection_id)
             case ModifyChannelResponse():
-                vmbus_onmodifychannel_response(bus, message)
+                bus.relids.on_modifychannel_response(message)
             case AllOffersDelivered():
                 bus.offer_queue.queue(bus.probing.load)
             case _:

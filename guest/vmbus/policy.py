@@ -34,3 +34,9 @@ class Policy(Enum):
     def hyp_counts_messages_only(self) -> bool:
         """Patch 9: HYP counts the top-level interrupts that found a control message, not all of them."""
         return self is Policy.RFC
+
+    @property
+    def target_cpu_store_returns_zero(self) -> bool:
+        """Patch 10 as posted (defect D2): sysfs ``cpu`` answers a write that worked with 0, so common writers repeat it
+        for ever."""
+        return self is Policy.RFC

@@ -10,18 +10,20 @@ import errno
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
-from guest.irq.affinity import irq_set_affinity_and_hint, irq_update_affinity_hint
+from guest.irq.affinity import irq_set_affinity, irq_set_affinity_and_hint, irq_update_affinity_hint
 from guest.irq.alloc import free_desc
 from guest.irq.chip import Handler, IrqChip
 from guest.irq.desc import IrqDesc
 from guest.irq.domain import IrqDomain
 from guest.irq.flags import IRQ_MOVE_PCNTXT
 from guest.irq.manage import free_irq, request_irq
-from guest.vmbus.affinity import vmbus_irq_set_affinity
+from guest.vmbus.affinity import vmbus_irq_set_affinity, vmbus_onmodifychannel_response
 from guest.vmbus.channel import VmbusChannel
 from guest.vmbus.errors import VmbusError
+from guest.vmbus.set_cpu import vmbus_channel_set_cpu
 from guest.vmbus.words import ChannelWords, VmbusCpuWords
-from protocol.ids import Irq
+from protocol.ids import Cpu, Irq
+from protocol.wire.messages import ModifyChannel, ModifyChannelResponse
 
 if TYPE_CHECKING:
     from guest.vmbus.bus import Vmbus
@@ -51,11 +53,20 @@ class RelidMap(Protocol):
     def rename(self, channel: VmbusChannel) -> None:
         """``irq_name`` has changed."""
 
+    async def set_target_cpu(self, channel: VmbusChannel, cpu: Cpu) -> None:
+        """Somebody wrote ``cpu``, which is below nr_cpu_ids, to the channel's file in sysfs. Not under channel_mutex.
+
+        Raises ``OSError`` with the errno that the writer sees."""
+
+    def on_modifychannel_response(self, response: ModifyChannelResponse) -> None:
+        """The host answered a MODIFYCHANNEL (5.3). In the message tasklet."""
+
 
 class ChannelArray:
     """Linux 6.10: relid to channel to handler, directly. Publication fills the array."""
 
     def __init__(self, bus: Vmbus) -> None:
+        self._bus = bus
         handlers, memory = bus.channels.handlers, bus.core.memory.words
         rescind, size = bus.tables.channels[0].base + ChannelWords.rescind.offset, ChannelWords.size
         unmapped = bus.counts.base + VmbusCpuWords.unmapped.offset
@@ -82,6 +93,13 @@ class ChannelArray:
     def request(self, channel: VmbusChannel) -> None: ...
     def release(self, channel: VmbusChannel) -> None: ...
     def rename(self, channel: VmbusChannel) -> None: ...
+
+    async def set_target_cpu(self, channel: VmbusChannel, cpu: Cpu) -> None:
+        await vmbus_channel_set_cpu(channel, cpu)
+
+    def on_modifychannel_response(self, response: ModifyChannelResponse) -> None:
+        """Wake the writer who waits for it."""
+        self._bus.requests.answer(ModifyChannel, response.relid, 0, response.status)
 
 
 class ChannelIrqs:
@@ -155,6 +173,16 @@ class ChannelIrqs:
         """Linux's IRQ core keeps a pointer to the channel's name."""
         if channel.words.irq_requested:
             self._bus.irq.desc(Irq(channel.words.irq)).action_name = channel.words.irq_name
+
+    async def set_target_cpu(self, channel: VmbusChannel, cpu: Cpu) -> None:
+        """Patch 10: the IRQ's affinity is set. What was looked at before has moved into the chip or was dropped."""
+        async with self._bus.channel_mutex:
+            if not channel.listed:
+                raise VmbusError(errno.EIO, f"channel {channel.relid} is gone")
+            irq_set_affinity(self._bus.irq, Irq(channel.words.irq), 1 << cpu)
+
+    def on_modifychannel_response(self, response: ModifyChannelResponse) -> None:
+        vmbus_onmodifychannel_response(self._bus, response)
 
 
 def _vmbus_chan_handler(handlers: Sequence[Callable[[], None] | None]) -> Handler:

@@ -79,7 +79,10 @@ class ChannelWords(Struct):
     callback_mode = Word("driver, before open")
     sc_creation_callback = Word("driver")  # wanted: sub-channels are to be handed to the driver
     interrupts = Word("sched_lock")  # sysfs interrupts: callbacks dispatched
-    events = Word("outbound lock")  # sysfs events: signals sent to the host
+    intr_out_empty = Word("outbound lock")  # sysfs, as the next three: signals for packets in a ring that was empty
+    intr_in_full = Word("outbound lock")  # signals for room in a ring that was full
+    out_full_total = Word("outbound lock")  # packets that found no room
+    out_full_first = Word("outbound lock")  # of those, the first after one that did
     senders_waiting = Word("outbound lock")  # somebody found no room in the ring and waits for the callback
     sub_channel_index = Word("channel_mutex")
     primary_relid = Word("channel_mutex")  # 0: it is a primary
@@ -91,6 +94,11 @@ class ChannelWords(Struct):
     irq_name = Text(32, "channel_mutex; driver, before open")  # VMBUS_CHAN_IRQ_NAME_MAX
     offer = Bytes(OFFER_BYTES, "channel_mutex")  # the OFFERCHANNEL message
     driver_area = Array(DRIVER_WORDS, "driver")
+
+    @property
+    def events(self) -> int:
+        """``sig_events``, sysfs ``events``: signals sent to the host."""
+        return self.intr_out_empty + self.intr_in_full
 
 
 class VmbusCpuWords(Struct):
@@ -118,7 +126,14 @@ class VmbusCpuWords(Struct):
 class NumaNodeWords(Struct):
     """``hv_context.hv_numa_map[node]``."""
 
+    cpus = Word("boot, every CPU the same")  # cpumask_of_node
     allocated = Word("channel_mutex")
+
+
+class DriverWords(Struct):
+    """A driver that the guest has, in the order in which drivers are asked."""
+
+    name = Text(32, "boot, every CPU the same")
 
 
 class MsgInfoWords(CompletionWords):
@@ -162,11 +177,12 @@ class VmbusTables:
     device_locks: Table[DeviceLock]
     requests: Table[MsgInfoWords]
     numa: Table[NumaNodeWords]
+    drivers: Table[DriverWords]
     cpus: Table[VmbusCpuWords]
     msg_dpcs: Table[MsgDpc]
 
     @classmethod
-    def place(cls, memory: KernelMemory, nr_cpu_ids: int, nodes: int) -> VmbusTables:
+    def place(cls, memory: KernelMemory, nr_cpu_ids: int, nodes: int, drivers: int) -> VmbusTables:
         return cls(
             memory.one(VmbusConnectionWords),
             memory.table(ChannelWords, MAX_CHANNEL_RELIDS),
@@ -175,6 +191,7 @@ class VmbusTables:
             memory.table(DeviceLock, MAX_CHANNEL_RELIDS),
             memory.table(MsgInfoWords, REQUESTS),
             memory.table(NumaNodeWords, nodes),
+            memory.table(DriverWords, drivers),
             memory.table(VmbusCpuWords, nr_cpu_ids),
             memory.table(MsgDpc, nr_cpu_ids),
         )
@@ -190,6 +207,7 @@ class VmbusTables:
             memory.find(DeviceLock),
             memory.find(MsgInfoWords),
             memory.find(NumaNodeWords),
+            memory.find(DriverWords),
             memory.find(VmbusCpuWords),
             memory.find(MsgDpc),
         )

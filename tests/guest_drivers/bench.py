@@ -163,7 +163,7 @@ class Bench:
             self.buses.append(self._bus(core, drivers))
 
     def _bus(self, core: Core, drivers: Callable[[Core, Any], list[HvDriver]]) -> Any:
-        tables = VmbusTables.place(core.memory, core.cpus, 1)
+        tables = VmbusTables.place(core.memory, core.cpus, nodes=1, drivers=1)
         bus = SimpleNamespace(
             core=core,
             tables=tables,

@@ -11,6 +11,9 @@ from uuid import UUID
 
 import pytest
 
+from guest.arch.smpboot import CpuMaskWords
+from guest.files import guest_files
+from guest.irq.desc import IrqTables
 from guest.irq.proc import show_interrupts
 from guest.kernel.core import Core
 from guest.kernel.locks import RawLock
@@ -20,7 +23,7 @@ from guest.vmbus.channel import VmbusChannel
 from guest.vmbus.device import HvDriver, VmbusDevice, bind, unbind
 from guest.vmbus.numa import Topology
 from guest.vmbus.policy import Policy
-from guest.vmbus.words import CallbackMode
+from guest.vmbus.words import CallbackMode, VmbusTables
 from host.hypervisor.partition import HypervisorOptions, Partition
 from protocol.ids import ConnectionId, Cpu, GpadlId, Relid, VpIndex
 from protocol.port.vp_port import VpPort
@@ -348,6 +351,7 @@ class Machine:
         self.host = FakeHost(self.partition, versions, self.clock.call_later)
         self.ports = [VpPort(VpIndex(n), self.ram, self.wires[n]) for n in range(cpus)]
         words = memoryview(bytearray(8 << 20)).cast("Q")
+        self.memory = KernelMemory(words.toreadonly())
         bank = Bank()
         self.cores = [Core(Cpu(n), cpus, self.ports[n], KernelMemory(words), bank, self.clock) for n in range(cpus)]
         self.systems = [
@@ -430,10 +434,20 @@ class Machine:
         return result[0]
 
     def bind(self, relid: int) -> bool:
-        return self.do(bind(self.bus, self.driver(), self.channel(relid).device))
+        return not self.do(bind(self.bus, self.driver(), self.channel(relid).device))
 
     def unbind(self, relid: int) -> None:
         self.do(unbind(self.channel(relid).device))
+
+    def read(self, path: str) -> str:
+        """A file of the guest, through a tree that has no CPU and memory that it cannot write."""
+        irq, vmbus = IrqTables.find(self.memory), VmbusTables.find(self.memory)
+        masks = self.memory.find(CpuMaskWords)[0]
+        return guest_files(irq, vmbus, masks, self.ram.bytes.toreadonly()).read(path).decode()
+
+    def write(self, path: str, text: str, cpu: int = 0) -> int:
+        """What write(2) returns to a process on ``cpu``. Raises ``OSError``."""
+        return self.do(self.systems[cpu].files.write(path, text.encode("latin-1")), cpu)
 
     # --- what can be read off -----------------------------------------------------------------------------------------
 

@@ -5,19 +5,26 @@ Results of the writes were observed on a 6.12 kernel with the twelve patches and
 
 from __future__ import annotations
 
+import stat
 from errno import EINVAL, EIO, EOVERFLOW, ERANGE
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guest.fs.node import Directory
+from guest.fs.tree import Tree
 from guest.irq.affinity import irq_set_affinity, irq_set_affinity_and_hint, irq_update_affinity_hint
+from guest.irq.core import IrqCore
 from guest.irq.cpumask import format_list, format_mask, parse_list, parse_mask
+from guest.irq.desc import IrqTables
 from guest.irq.flags import IRQ_NO_BALANCING, IRQD_AFFINITY_SET
 from guest.irq.manage import free_irq
-from guest.irq.procirq import READ_ONLY, proc_irq_dirs, proc_irq_files, sys_kernel_irq_files, write_proc_irq
+from guest.irq.procirq import proc_irq, sys_kernel_irq
 from protocol.ids import Irq
 from tests.irq.conftest import Machine, MachineCpu
+
+READ_ONLY = ("affinity_hint", "effective_affinity", "effective_affinity_list", "node", "spurious")
 
 
 @pytest.fixture
@@ -28,6 +35,49 @@ def heartbeat(machine: Machine) -> Irq:
     cpu.request(irq, "heartbeat")
     irq_set_affinity_and_hint(cpu.core, irq, 1)
     return irq
+
+
+def tree(tables: IrqTables, core: IrqCore | None = None) -> Tree:
+    """The files of the IRQ core, in a root of their own."""
+    return Tree(Directory.of({"proc": proc_irq(tables, core), "sys": sys_kernel_irq(tables)}))
+
+
+def proc_irq_dirs(tables: IrqTables) -> dict[int, str]:
+    """The IRQs that have a directory, and the name of the directory in it."""
+    files = tree(tables)
+    found = {}
+    for irq in files.list("/proc"):
+        if irq != "default_smp_affinity":
+            names = [name for name in files.list(f"/proc/{irq}") if stat.S_ISDIR(files.mode(f"/proc/{irq}/{name}"))]
+            found[int(irq)] = "".join(names)
+    return found
+
+
+def texts(tables: IrqTables, directory: str) -> dict[str, str]:
+    """The files of a directory."""
+    files = tree(tables)
+    paths = {name: f"{directory}/{name}" for name in files.list(directory)}
+    return {name: files.read(path).decode() for name, path in paths.items() if stat.S_ISREG(files.mode(path))}
+
+
+def proc_irq_files(tables: IrqTables, irq: Irq) -> dict[str, str]:
+    return texts(tables, f"/proc/{irq}")
+
+
+def sys_kernel_irq_files(tables: IrqTables, irq: Irq) -> dict[str, str]:
+    return texts(tables, f"/sys/{irq}")
+
+
+def write(core: IrqCore, path: str, text: str) -> int:
+    """What write(2) returns; nothing of the IRQ core suspends its caller."""
+    with pytest.raises(StopIteration) as returned:
+        tree(core.tables, core).write(path, text.encode()).send(None)
+    result: int = returned.value.value
+    return result
+
+
+def write_proc_irq(core: IrqCore, irq: Irq, file: str, text: str) -> int:
+    return write(core, f"/proc/{irq}/{file}", text)
 
 
 def failure(cpu: MachineCpu, irq: Irq, file: str, text: str) -> int | None:
@@ -126,6 +176,7 @@ def test_a_refusal_of_the_chip_reaches_the_writer_and_changes_nothing_but_the_fl
     cpu = machine.cpus[0]
     irq = cpu.map(7)
     machine.refuse = True
+    cpu.request(irq, "heartbeat")
     assert failure(cpu, irq, "smp_affinity", "2") == EIO
     desc = machine.tables.descs[irq]
     assert (desc.affinity, desc.effective_affinity) == (0xF, 0)
@@ -172,6 +223,24 @@ def test_freeing_with_the_hint_still_set_is_a_mistake(machine: Machine, heartbea
     free_irq(machine.cpus[0].core, heartbeat)
     assert machine.log == ["IRQ 24 is freed with its affinity hint still set"]
     assert machine.tables.descs[heartbeat].affinity_hint == 0
+
+
+def test_the_default_affinity_is_what_irqs_get_that_are_started_later(machine: Machine, heartbeat: Irq) -> None:
+    cpu = machine.cpus[0]
+    assert tree(machine.reader()).read("/proc/default_smp_affinity") == b"f\n"
+    assert write(cpu.core, "/proc/default_smp_affinity", "c\n") == 2
+    assert tree(machine.reader()).read("/proc/default_smp_affinity") == b"c\n"
+    later = cpu.map(9)
+    cpu.request(later, "shutdown")
+    assert proc_irq_files(machine.reader(), later)["effective_affinity"] == "4\n"
+    assert proc_irq_files(machine.reader(), heartbeat)["effective_affinity"] == "1\n"
+
+
+@pytest.mark.parametrize(("text", "errno"), [("0", EINVAL), ("10", EOVERFLOW), ("zz", EINVAL)])
+def test_the_default_affinity_needs_an_online_cpu(machine: Machine, text: str, errno: int) -> None:
+    with pytest.raises(OSError) as caught:
+        write(machine.cpus[0].core, "/proc/default_smp_affinity", text)
+    assert caught.value.errno == errno
 
 
 @pytest.mark.parametrize(

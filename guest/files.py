@@ -1,0 +1,51 @@
+"""The guest's root directory: which file is where."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from guest.arch.smpboot import CpuMaskWords
+from guest.arch.topology import sys_devices_system
+from guest.fs.node import Directory, File, Node
+from guest.fs.tree import Tree
+from guest.irq.desc import IrqTables
+from guest.irq.proc import show_interrupts, show_stat_intr
+from guest.irq.procirq import proc_irq, sys_kernel_irq
+from guest.vmbus.sysfs.bus import sys_bus_vmbus, vmbus_devices
+from guest.vmbus.sysfs.device import DEVICES
+from guest.vmbus.sysfs.view import VmbusView
+from guest.vmbus.words import VmbusTables
+
+if TYPE_CHECKING:
+    from guest.system import System
+
+
+def guest_files(
+    irq: IrqTables, vmbus: VmbusTables, masks: CpuMaskWords, ram: memoryview, system: System | None = None
+) -> Tree:
+    """/proc and /sys, rendered from kernel memory and ``ram`` (guest RAM as bytes), without stopping anybody.
+
+    ``system``: the CPU that writes do their work on; without one nothing can be written.
+    """
+    view = VmbusView(vmbus, ram)
+    core, bus = (None, None) if system is None else (system.irq, system.bus)
+
+    def online() -> int:
+        return masks.online
+
+    proc: dict[str, Node] = {
+        "interrupts": File(0o444, lambda: show_interrupts(irq, online())),
+        "irq": proc_irq(irq, core),
+        "stat": File(0o444, lambda: show_stat_intr(irq)),
+    }
+    *buses, last = DEVICES.removeprefix("devices/").split("/")
+    acpi: Node = Directory.of({last: vmbus_devices(view, bus)})
+    for name in reversed(buses[1:]):
+        acpi = Directory.of({name: acpi})
+    nodes = [node.cpus for node in vmbus.numa]
+    sys: dict[str, Node] = {
+        "bus": Directory.of({"vmbus": sys_bus_vmbus(view, bus)}),
+        "devices": Directory.of({buses[0]: acpi, "system": sys_devices_system(irq.nr_cpu_ids, online, nodes)}),
+        "kernel": Directory.of({"irq": sys_kernel_irq(irq)}),
+    }
+    return Tree(Directory.of({"proc": Directory.of(proc, 0o555), "sys": Directory.of(sys)}))

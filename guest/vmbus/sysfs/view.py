@@ -1,0 +1,70 @@
+"""What the files of the VMBus are rendered from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from guest.vmbus.sysfs.ring import RingDebugInfo
+from guest.vmbus.words import ChannelState, ChannelWords, VmbusTables
+from protocol.ids import Relid
+from protocol.wire.guids import DeviceType, device_type
+from protocol.wire.messages import ChannelFlags, OfferChannel, decode
+from protocol.wire.versions import Dialect, Version
+
+
+@dataclass(frozen=True, slots=True)
+class SysfsChannel:
+    """A channel that has been announced to sysfs."""
+
+    relid: Relid
+    words: ChannelWords
+    offer: OfferChannel
+    ram: memoryview
+
+    @property
+    def type(self) -> DeviceType:
+        return device_type(self.offer.class_id, bool(self.offer.flags & ChannelFlags.TLNPI_PROVIDER_OFFER))
+
+    @property
+    def inbound(self) -> RingDebugInfo:
+        """From the host. Raises EINVAL while the channel is closed, as ``outbound``."""
+        return RingDebugInfo.of(self.ram, self.words, inbound=True)
+
+    @property
+    def outbound(self) -> RingDebugInfo:
+        return RingDebugInfo.of(self.ram, self.words, inbound=False)
+
+
+@dataclass(frozen=True, slots=True)
+class VmbusView:
+    """The shared words of the VMBus, and guest RAM as bytes."""
+
+    tables: VmbusTables
+    ram: memoryview
+
+    def channel(self, relid: int) -> SysfsChannel:
+        words = self.tables.channels[relid]
+        offer = decode(words.offer, Dialect(Version(self.tables.connection.version)))
+        assert isinstance(offer, OfferChannel)
+        return SysfsChannel(Relid(relid), words, offer, self.ram)
+
+    def primaries(self) -> Iterator[SysfsChannel]:
+        """The primary channels that have a device, by relid."""
+        return (self.channel(relid) for relid in self._announced(0))
+
+    def channels_of(self, primary: SysfsChannel) -> Iterator[SysfsChannel]:
+        """The channels of a device: the primary, then its sub-channels by relid."""
+        yield primary
+        for relid in self._announced(primary.relid):
+            yield self.channel(relid)
+
+    def _announced(self, primary_relid: int) -> Iterator[int]:
+        for relid, words in enumerate(self.tables.channels):
+            if words.live and words.primary_relid == primary_relid and words.state != ChannelState.OFFER:
+                yield relid
+
+    def driver_name(self, channel: SysfsChannel) -> str:
+        """The driver that the device is bound to; empty if there is none."""
+        number = channel.words.driver
+        return self.tables.drivers[number - 1].name if number else ""
