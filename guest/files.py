@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from guest.arch.smpboot import CpuMaskWords
 from guest.arch.topology import sys_devices_system
 from guest.fs.node import Directory, File, Node
-from guest.fs.tree import Tree
 from guest.irq.desc import IrqTables
 from guest.irq.proc import show_interrupts, show_stat_intr
 from guest.irq.procirq import proc_irq, sys_kernel_irq
@@ -20,9 +19,9 @@ if TYPE_CHECKING:
     from guest.system import System
 
 
-def guest_files(
+def guest_root(
     irq: IrqTables, vmbus: VmbusTables, masks: CpuMaskWords, ram: memoryview, system: System | None = None
-) -> Tree:
+) -> Directory:
     """/proc and /sys, rendered from kernel memory and ``ram`` (guest RAM as bytes), without stopping anybody.
 
     ``system``: the CPU that writes do their work on; without one nothing can be written.
@@ -48,4 +47,4 @@ def guest_files(
         "devices": Directory.of({buses[0]: acpi, "system": sys_devices_system(irq.nr_cpu_ids, online, nodes)}),
         "kernel": Directory.of({"irq": sys_kernel_irq(irq)}),
     }
-    return Tree(Directory.of({"proc": Directory.of(proc, 0o555), "sys": Directory.of(sys)}))
+    return Directory.of({"proc": Directory.of(proc, 0o555), "sys": Directory.of(sys)})

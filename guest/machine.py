@@ -91,6 +91,7 @@ class GuestCpu:
             "checksum": Checksum(core, storvsc.disks),
             "pattern": Pattern(core, storvsc.disks),
         }
+        self._journal = journal
         if journal is not None:
             core.vectors = {vector: _noted(handler, vector, journal) for vector, handler in core.vectors.items()}
 
@@ -125,6 +126,15 @@ class GuestCpu:
         except OSError as error:
             return error.errno or errno.EIO
         return 0
+    async def write(self, path: str, data: bytes) -> int:
+        """``open(2)`` and one ``write(2)`` by a process on this CPU: the byte count, or the negative errno."""
+        try:
+            result = await self.system.files.write(path, data)
+        except OSError as error:
+            result = -(error.errno or errno.EIO)
+        if self._journal is not None:
+            self._journal("write", path, data.decode("latin-1"), result)
+        return result
 
     def inject(self, fault: str, **arguments: Any) -> None:
         """Break something on purpose."""

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from guest.arch.cpuhp import CpuHotplug
 from guest.arch.smpboot import CpuMasks
 from guest.arch.x86 import install_vectors
-from guest.files import guest_files
+from guest.files import guest_root
+from guest.fs.tree import Tree
 from guest.irq.core import IrqCore
 from guest.irq.cpuhotplug import irq_migrate_all_off_this_cpu
 from guest.irq.desc import IrqTables
@@ -82,7 +83,7 @@ class System:
             topology=topology or Topology.one_node(core.cpus),
             max_version=max_version,
         )
-        self.files = guest_files(self.irq_tables, self.bus.tables, self.cpus.words, core.ram.bytes, self)
+        self.files = Tree(guest_root(self.irq_tables, self.bus.tables, self.cpus.words, core.ram.bytes, self))
         install_vectors(
             core,
             self.irq_tables.arch_stat[core.cpu],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol, Self
 
 from guest.kernel.memory import KernelMemory
+from lab.files import Files
 from lab.guest_view import GuestView
 from lab.report import Report
 from lab.spec import VmSpec
@@ -17,6 +18,7 @@ class Vm(Protocol):
     spec: VmSpec
     memory: KernelMemory
     guest: GuestView
+    files: Files
     watchdog: Watchdog
 
     async def __aenter__(self) -> Self: ...

@@ -18,6 +18,8 @@ COMMANDS: Final = (
     "diff",
     "ps",
     "cat",
+    "ls",
+    "write",
     "add",
     "remove",
     "trace",

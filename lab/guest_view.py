@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from guest.arch.smpboot import CpuMaskWords
+from guest.files import guest_root
+from guest.fs.node import Directory
 from guest.irq.desc import IrqTables
 from guest.kernel.memory import KernelMemory, Struct
 from guest.vmbus.words import ChannelState, ChannelWords, VmbusTables
@@ -18,6 +20,10 @@ class GuestView:
         self.irq = IrqTables.find(memory)
         self.vmbus = VmbusTables.find(memory)
         self._masks = memory.find(CpuMaskWords)[0]
+
+    def root(self, ram: memoryview) -> Directory:
+        """/proc and /sys; ``ram`` is guest RAM as bytes."""
+        return guest_root(self.irq, self.vmbus, self._masks, ram)
 
     @property
     def online(self) -> int:

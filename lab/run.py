@@ -10,7 +10,6 @@ from pathlib import Path
 from lab.api import Vm
 from lab.console import Console
 from lab.report import Report
-from lab.views import Views
 from lab.workload import ImageDigests, PatternRange, read_check, read_disk, write_checks, write_pattern
 from protocol.errors import ExitCode, OperatorError
 
@@ -42,7 +41,7 @@ async def run(vm: Vm, options: RunOptions, console: Console, stop: asyncio.Event
     report.facts["sha256"] = digest
     if disk.writable:
         report.checks[1:1] = write_checks(before, await ImageDigests.of(disk.path, place), place, vm.spec.seed)
-    console.result(Views(vm.guest).cat("/proc/interrupts"), report)
+    console.result(vm.files.read("/proc/interrupts").decode(), report)
     if options.json_path is not None:
         _write_json(options.json_path, report)
     return ExitCode.CHECK_FAILED if report.failed else ExitCode.SUCCESS

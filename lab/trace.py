@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 from collections.abc import Iterator
 from typing import Any
 
@@ -64,6 +65,8 @@ def describe(record: Record, decoder: MessageDecoder) -> str:
             return f"VP {vp} {arrow} {decoder.text(payload)}{status}"
         case "signals", (vp, signals):
             return f"VP {vp} <- {', '.join(map(_signal, signals))}"
+        case "write", (path, text, result):
+            return f"{path} := {text!r}: {result if result >= 0 else errno.errorcode.get(-result, result)}"
         case "interrupt", (vector,):
             return f"vector {vector:#x}"
         case "doorbell", (vp, status, connection):

@@ -11,6 +11,7 @@ from typing import Any
 
 from guest.vmbus.words import VMBUS_CONNECT_CPU
 from lab.failure import VmFailure
+from lab.files import Files
 from lab.memories import Memories
 from lab.report import Report, consistent, make_report
 from lab.supervised import SupervisedVm
@@ -29,7 +30,12 @@ class VM(SupervisedVm):
         memories = Memories(self.info)
         self.memory = memories.kernel
         self.guest = memories.guest()
+        self.files = Files(self.guest.root(memories.ram), self._write)
         self.watchdog = Watchdog(self.guest, memories.ram)
+
+    async def _write(self, cpu: int, path: str, data: bytes) -> int:
+        result: int = await self.cpu(cpu, "write", path=path, data=data)
+        return result
 
     async def cpu(self, cpu: int, verb: str, **arguments: Any) -> Any:
         """Ask a vCPU worker."""

@@ -95,6 +95,7 @@ class Worker:
                 "settled": lambda: self._run(self.guest.settled()),
                 "program": lambda name, arguments: self.guest.start_program(name, **arguments),
                 "stop": self.guest.stop_program,
+                "write": lambda path, data: self._run(self.guest.write(path, data)),
                 "snapshot": self.guest.snapshot,
                 "cpu_online": lambda target, online: self._run(self.guest.cpu_online(target, online)),
                 "inject": lambda fault, **arguments: self.guest.inject(fault, **arguments),

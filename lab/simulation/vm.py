@@ -15,6 +15,7 @@ from host.faults import FAULTS
 from host.machine import Machine
 from host.vsp.kind import Disk
 from lab.failure import VmFailure
+from lab.files import Files
 from lab.guest_view import GuestView
 from lab.machine import guest_spec, machine_spec
 from lab.report import Report, consistent, make_report
@@ -124,6 +125,7 @@ class SimulatedVM:
         hub.add("host", self._host_body, self._host_can_run)
         self.memory = KernelMemory(self.kernel)
         self.guest = GuestView(self.memory)
+        self.files = Files(self.guest.root(self.ram.bytes), self._write)
         self.watchdog = Watchdog(self.guest, self.ram.bytes)
         return self
 
@@ -209,6 +211,16 @@ class SimulatedVM:
 
     async def cpu_online(self, cpu: int, online: bool) -> int:
         return self.do(0, self.cpus[0].guest.cpu_online(cpu, online), f"taking CPU {cpu} on- or offline")
+
+    async def _write(self, cpu: int, path: str, data: bytes) -> int:
+        result: list[int] = []
+
+        async def write() -> None:
+            result.append(await self.cpus[cpu].guest.write(path, data))
+
+        self.cpus[cpu].enter(lambda: self.cpus[cpu].spawn(write(), "write"))
+        self.until(lambda: bool(result), f"a write to {path}")
+        return result[0]
 
     async def start_program(self, name: str, **arguments: Any) -> None:
         await self._on_every_cpu(lambda guest: guest.start_program(name, **arguments), f"the start of {name}")

@@ -12,7 +12,8 @@ from uuid import UUID
 import pytest
 
 from guest.arch.smpboot import CpuMaskWords
-from guest.files import guest_files
+from guest.files import guest_root
+from guest.fs.tree import Tree
 from guest.irq.desc import IrqTables
 from guest.irq.proc import show_interrupts
 from guest.kernel.core import Core
@@ -443,7 +444,7 @@ class Machine:
         """A file of the guest, through a tree that has no CPU and memory that it cannot write."""
         irq, vmbus = IrqTables.find(self.memory), VmbusTables.find(self.memory)
         masks = self.memory.find(CpuMaskWords)[0]
-        return guest_files(irq, vmbus, masks, self.ram.bytes.toreadonly()).read(path).decode()
+        return Tree(guest_root(irq, vmbus, masks, self.ram.bytes.toreadonly())).read(path).decode()
 
     def write(self, path: str, text: str, cpu: int = 0) -> int:
         """What write(2) returns to a process on ``cpu``. Raises ``OSError``."""

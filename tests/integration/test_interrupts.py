@@ -10,7 +10,6 @@ import pytest
 
 from lab.report import Report
 from lab.spec import DiskSpec, VmSpec
-from lab.views import Views
 from lab.vm import VM
 from lab.workload import read_disk
 from tests.integration.machine import make_image, nothing_left
@@ -32,7 +31,7 @@ async def vm_that_has_read(policy: str, tmp_path: Path, **options: object) -> As
 
 def rows(vm: VM) -> dict[str, list[str]]:
     """/proc/interrupts by label."""
-    lines = Views(vm.guest).cat("/proc/interrupts").splitlines()
+    lines = vm.files.read("/proc/interrupts").decode().splitlines()
     assert lines[0].split() == ["CPU0", "CPU1", "CPU2", "CPU3"]
     return {label.strip(): rest.split() for label, rest in (line.split(":", 1) for line in lines[1:])}
 
@@ -64,7 +63,7 @@ async def test_before_the_rfc_one_row_has_everything(tmp_path: Path) -> None:
         report = await balanced(vm)
         table = rows(vm)
         assert not [label for label in table if label.isdigit()]
-        assert "VMBus" not in Views(vm.guest).cat("/proc/interrupts")
+        assert "VMBus" not in vm.files.read("/proc/interrupts").decode()
         assert sum(counts(table["HYP"])) == report.totals["top-level interrupts"]
         assert report.totals["top-level interrupts"] > report.totals["control messages"]
         assert {row.relid: row.name for row in report.channels}.keys() == CHANNELS.keys()
@@ -80,7 +79,7 @@ async def test_the_device_that_linux_does_not_know_has_no_row(tmp_path: Path) ->
 async def test_stat_counts_each_interrupt_once(tmp_path: Path) -> None:
     async with vm_that_has_read("rfc", tmp_path) as vm:
         await balanced(vm)
-        total, *each = map(int, Views(vm.guest).cat("/proc/stat").split()[1:])
+        total, *each = map(int, vm.files.read("/proc/stat").decode().split()[1:])
         table = rows(vm)
         assert [each[int(label)] for label in table if label.isdigit()] == [
             sum(counts(row)) for label, row in table.items() if label.isdigit()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from guest.vmbus.sysfs.ring import RingDebugInfo
 from guest.vmbus.words import ChannelState, ChannelWords, VmbusTables
+from protocol.errors import PeerError
 from protocol.ids import Relid
 from protocol.wire.guids import DeviceType, device_type
 from protocol.wire.messages import ChannelFlags, OfferChannel, decode
@@ -43,26 +45,22 @@ class VmbusView:
     tables: VmbusTables
     ram: memoryview
 
-    def channel(self, relid: int) -> SysfsChannel:
-        words = self.tables.channels[relid]
-        offer = decode(words.offer, Dialect(Version(self.tables.connection.version)))
-        assert isinstance(offer, OfferChannel)
-        return SysfsChannel(Relid(relid), words, offer, self.ram)
-
     def primaries(self) -> Iterator[SysfsChannel]:
         """The primary channels that have a device, by relid."""
-        return (self.channel(relid) for relid in self._announced(0))
+        return self._announced(0)
 
     def channels_of(self, primary: SysfsChannel) -> Iterator[SysfsChannel]:
         """The channels of a device: the primary, then its sub-channels by relid."""
         yield primary
-        for relid in self._announced(primary.relid):
-            yield self.channel(relid)
+        yield from self._announced(primary.relid)
 
-    def _announced(self, primary_relid: int) -> Iterator[int]:
+    def _announced(self, primary_relid: int) -> Iterator[SysfsChannel]:
         for relid, words in enumerate(self.tables.channels):
             if words.live and words.primary_relid == primary_relid and words.state != ChannelState.OFFER:
-                yield relid
+                with suppress(PeerError):  # the relid is given to another channel in this moment
+                    offer = decode(words.offer, Dialect(Version(self.tables.connection.version)))
+                    assert isinstance(offer, OfferChannel)
+                    yield SysfsChannel(Relid(relid), words, offer, self.ram)
 
     def driver_name(self, channel: SysfsChannel) -> str:
         """The driver that the device is bound to; empty if there is none."""

@@ -17,7 +17,6 @@ from lab.linux.differential.streams import Streams
 from lab.linux.vm import LinuxVm
 from lab.spec import VmSpec
 from lab.supervised import SupervisedVm
-from lab.views import Views
 from lab.vm import VM
 from protocol.errors import ExitCode
 from protocol.journal import unpack
@@ -53,7 +52,7 @@ async def _emulated(spec: VmSpec) -> GuestFiles:
         found = GuestFiles(
             {relid: _device(words.offer, names[words.driver]) for relid, words in channels},
             [(relid, words.target_cpu) for relid, words in channels],
-            Views(vm.guest).cat("/proc/interrupts"),
+            vm.files.read("/proc/interrupts").decode(),
         )
         await vm.host("act", name="shutdown", action="power_off")
     return found
