@@ -42,9 +42,10 @@ def guest_root(
     for name in reversed(buses[1:]):
         acpi = Directory.of({name: acpi})
     nodes = [node.cpus for node in vmbus.numa]
+    store = None if system is None else system.hotplug.online_store
     sys: dict[str, Node] = {
         "bus": Directory.of({"vmbus": sys_bus_vmbus(view, bus)}),
-        "devices": Directory.of({buses[0]: acpi, "system": sys_devices_system(irq.nr_cpu_ids, online, nodes)}),
+        "devices": Directory.of({buses[0]: acpi, "system": sys_devices_system(irq.nr_cpu_ids, online, nodes, store)}),
         "kernel": Directory.of({"irq": sys_kernel_irq(irq)}),
     }
     return Directory.of({"proc": Directory.of(proc, 0o555), "sys": Directory.of(sys)})

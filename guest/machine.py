@@ -126,8 +126,14 @@ class GuestCpu:
         except OSError as error:
             return error.errno or errno.EIO
         return 0
+
     async def write(self, path: str, data: bytes) -> int:
-        """``open(2)`` and one ``write(2)`` by a process on this CPU: the byte count, or the negative errno."""
+        """``open(2)`` and one ``write(2)`` by a process on this CPU: the byte count, or the negative errno.
+
+        Raises ``OperatorError`` on a CPU that is offline.
+        """
+        if self.core.dead:
+            raise OperatorError(f"CPU {self.core.cpu} is offline: have another one write")
         try:
             result = await self.system.files.write(path, data)
         except OSError as error:

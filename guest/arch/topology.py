@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import TypeAlias
 
 from guest.fs.node import Directory, File, Node
 from guest.irq.cpumask import format_list, format_mask
+from protocol.ids import Cpu
+
+OnlineStore: TypeAlias = Callable[[Cpu, str], Awaitable[int]]
 
 
-def sys_devices_system(cpus: int, online: Callable[[], int], nodes: Sequence[int]) -> Directory:
+def sys_devices_system(
+    cpus: int, online: Callable[[], int], nodes: Sequence[int], online_store: OnlineStore | None = None
+) -> Directory:
     """``cpus`` possible CPUs, all present; ``nodes``: the CPUs of each NUMA node. One node is a kernel without NUMA.
 
-    There are no ``cpuN/online`` files: taking CPUs offline is not modelled.
+    ``online_store`` is what a write to ``cpuN/online`` does. On x86 CPU 0 has no such file.
     """
     possible = (1 << cpus) - 1
     masks: dict[str, Callable[[], int]] = {
@@ -21,13 +27,22 @@ def sys_devices_system(cpus: int, online: Callable[[], int], nodes: Sequence[int
         "possible": lambda: possible,
         "present": lambda: possible,
     }
-    system: dict[str, Node] = {"cpu": Directory.of({name: _list(mask) for name, mask in masks.items()})}
+    cpu: dict[str, Node] = {f"cpu{n}": _cpu(Cpu(n), online, online_store) for n in range(cpus)}
+    cpu.update((name, _list(mask)) for name, mask in masks.items())
+    system: dict[str, Node] = {"cpu": Directory.of(cpu)}
     if len(nodes) > 1:
         every = (1 << len(nodes)) - 1
         entries: dict[str, Node] = {each: _list(lambda: every) for each in ("online", "possible")}
         entries.update((f"node{n}", _node(mask, cpus, online)) for n, mask in enumerate(nodes))
         system["node"] = Directory.of(entries)
     return Directory.of(system)
+
+
+def _cpu(cpu: Cpu, online: Callable[[], int], online_store: OnlineStore | None) -> Directory:
+    if not cpu:
+        return Directory.of({})
+    store = None if online_store is None else partial(online_store, cpu)
+    return Directory.of({"online": File(0o644, lambda: f"{online() >> cpu & 1}\n", store)})
 
 
 def _node(mask: int, cpus: int, online: Callable[[], int]) -> Directory:

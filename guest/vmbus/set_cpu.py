@@ -42,14 +42,22 @@ async def target_cpu_store(channel: VmbusChannel, text: str) -> int:
 async def vmbus_channel_set_cpu(channel: VmbusChannel, cpu: Cpu) -> None:
     """Move an open channel to a CPU that is online and not isolated, without an IRQ of its own.
 
-    From 5.3 on the host's answer is waited for, however long it takes, and only then is the target changed.
-    channel_mutex is let go meanwhile: a rescind takes it on its way to waking whoever waits. Raises EINVAL (that CPU
-    may not be used), EIO (not open, not posted, or the host refused). In Linux a channel's removal waits for writers to
-    its files; here a writer looks whether the channel is still there.
+    From 5.3 on the host's answer is waited for, however long it takes, and only then is the target changed; no CPU
+    comes or goes meanwhile. Raises EINVAL (that CPU may not be used), EIO (not open, not posted, or the host refused).
+    In Linux a channel's removal waits for writers to its files; here a writer looks whether the channel is still there.
+    """
+    bus = channel.bus
+    async with bus.cpus_read_lock():
+        if not (bus.numa.topology.housekeeping & bus.irq.online()) >> cpu & 1:
+            raise VmbusError(errno.EINVAL, f"CPU {cpu} is offline or isolated")
+        await _move(channel, cpu)
+
+
+async def _move(channel: VmbusChannel, cpu: Cpu) -> None:
+    """``vmbus_send_modifychannel``, with ``send_modifychannel_with_ack``: channel_mutex is let go while the answer is
+    waited for, because a rescind takes it on its way to waking whoever waits.
     """
     bus, words = channel.bus, channel.words
-    if not (bus.numa.topology.housekeeping & bus.irq.online()) >> cpu & 1:
-        raise VmbusError(errno.EINVAL, f"CPU {cpu} is offline or isolated")
     async with bus.channel_mutex:
         if words.state != ChannelState.OPENED or not channel.listed:
             raise VmbusError(errno.EIO, f"channel {channel.relid} is not open")
@@ -59,8 +67,7 @@ async def vmbus_channel_set_cpu(channel: VmbusChannel, cpu: Cpu) -> None:
         message = ModifyChannel(channel.relid, VpIndex(cpu))
         if bus.tables.connection.version < Version.V5_3:
             await _post(channel, message)
-            words.target_cpu = cpu
-            target_cpu_changed(bus, channel, old, cpu)
+            _moved(channel, old, cpu)
             return
         request = bus.requests.add(ModifyChannel, channel.relid)
         try:
@@ -75,8 +82,12 @@ async def vmbus_channel_set_cpu(channel: VmbusChannel, cpu: Cpu) -> None:
         if status:
             raise VmbusError(errno.EIO, f"the host refused to move channel {channel.relid}")
         if channel.listed:
-            words.target_cpu = cpu
-            target_cpu_changed(bus, channel, old, cpu)
+            _moved(channel, old, cpu)
+
+
+def _moved(channel: VmbusChannel, old: Cpu, new: Cpu) -> None:
+    channel.words.target_cpu = new
+    target_cpu_changed(channel.bus, channel, old, new)
 
 
 async def _post(channel: VmbusChannel, message: ModifyChannel) -> None:

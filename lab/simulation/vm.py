@@ -213,14 +213,7 @@ class SimulatedVM:
         return self.do(0, self.cpus[0].guest.cpu_online(cpu, online), f"taking CPU {cpu} on- or offline")
 
     async def _write(self, cpu: int, path: str, data: bytes) -> int:
-        result: list[int] = []
-
-        async def write() -> None:
-            result.append(await self.cpus[cpu].guest.write(path, data))
-
-        self.cpus[cpu].enter(lambda: self.cpus[cpu].spawn(write(), "write"))
-        self.until(lambda: bool(result), f"a write to {path}")
-        return result[0]
+        return self.do(cpu, self.cpus[cpu].guest.write(path, data), f"a write to {path}")
 
     async def start_program(self, name: str, **arguments: Any) -> None:
         await self._on_every_cpu(lambda guest: guest.start_program(name, **arguments), f"the start of {name}")

@@ -112,8 +112,7 @@ def test_a_failed_sysfs_write_advances_the_rotor_of_all_channels(vm: MakeMachine
 
 def test_with_a_cpu_offline(vm: MakeMachine) -> None:
     machine = booted(vm)
-    machine.systems[0].cpus.words.online = 0b1101
-    machine.tables.connection.synic_online = 0b1101
+    assert machine.write("/sys/devices/system/cpu/cpu1/online", "0\n") == 2
     directory = f"/proc/irq/{machine.irq(DISK)}"
     for file, text, returned in [
         (MASK, "2", -EINVAL),
@@ -129,11 +128,17 @@ def test_with_a_cpu_offline(vm: MakeMachine) -> None:
     assert machine.read("/proc/interrupts").splitlines()[0].split() == ["CPU0", "CPU2", "CPU3"]
     assert machine.read("/sys/devices/system/cpu/online") == "0,2-3\n"
     assert machine.read("/sys/devices/system/cpu/offline") == "1\n"
+    assert machine.read("/sys/devices/system/cpu/cpu1/online") == "0\n"
+    assert result(machine, "/sys/devices/system/cpu/cpu2/online", "0\n") == -EBUSY, "a channel interrupts it"
+    assert result(machine, "/sys/devices/system/cpu/cpu1/online", "x\n") == -EINVAL
+    assert result(machine, "/sys/devices/system/cpu/cpu1/online", "1\n") == 2
+    assert result(machine, f"{directory}/smp_affinity", "2\n") == 2
+    assert machine.systems[0].files.list("/sys/devices/system/cpu/cpu0") == [], "CPU 0 cannot be taken offline"
 
 
 def test_before_the_rfc_an_offline_cpu_is_refused_too(vm: MakeMachine) -> None:
     machine = booted(vm, LEGACY)
-    machine.systems[0].cpus.words.online = 0b1101
+    assert machine.write("/sys/devices/system/cpu/cpu1/online", "0\n") == 2
     assert result(machine, cpu_file(machine, DISK), "1\n") == -EINVAL
 
 
