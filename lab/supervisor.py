@@ -183,6 +183,7 @@ class Supervisor:
             directory=str(self.directory),
             epoch=self.epoch,
             vcpus=self.spec.vcpus,
+            numa=self.spec.numa,
             kernel=linux.kernel,
             initramfs=linux.initramfs,
             command_line=linux.command_line,

@@ -7,10 +7,12 @@ There is no PCI root in the DSDT, so Linux never sees the devices that QEMU has 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 from guest.linux import aml
 from guest.linux.layout import IO_APIC, LOCAL_APIC, PARK, PM_BASE, VRAM_SIZE, WAKEUP_MAILBOX
+from protocol.ids import PAGE_SIZE
 
 SCI: Final = 9
 """The interrupt of ACPI events on q35."""
@@ -23,6 +25,7 @@ MMIO_WINDOW: Final = (0xC000_0000, 0x1000_0000)
 
 WBINVD, NO_POWER_BUTTON, NO_SLEEP_BUTTON, TIMER_32_BITS, RESET_REGISTER = 1 << 0, 1 << 4, 1 << 5, 1 << 8, 1 << 10
 NO_VGA: Final = 1 << 2
+ENABLED: Final = 1
 
 
 def _checksummed(data: bytes, at: int, length: int) -> bytes:
@@ -80,6 +83,21 @@ def madt(vcpus: int) -> bytes:
     return _table(b"APIC", 6, struct.pack("<II", LOCAL_APIC, 1) + entries)
 
 
+def srat(nodes: Sequence[Sequence[int]], memory: int) -> bytes:
+    """Which processors are near which memory: each node has those it names, and an equal part of the RAM.
+
+    Linux believes it only if all of its memory is in some node (``numa_meminfo_cover_memory``).
+    """
+    part = memory // len(nodes) & -PAGE_SIZE
+    entries = b""
+    for node, vps in enumerate(nodes):
+        entries += b"".join(struct.pack("<BBBBIB3xI", 0, 16, node, vp, ENABLED, 0, 0) for vp in vps)
+        start = node * part
+        size = part if node < len(nodes) - 1 else memory - start
+        entries += struct.pack("<BBIHQQIIQ", 1, 40, node, 0, start, size, 0, ENABLED, 0)
+    return _table(b"SRAT", 3, struct.pack("<IQ", 1, 0) + entries)
+
+
 def fadt(dsdt_at: int) -> bytes:
     """Fixed hardware: power management of q35's chipset, no legacy devices."""
     body = struct.pack("<IIBBHIBBBB", 0, dsdt_at, 0, 0, SCI, 0, 0, 0, 0, 0)
@@ -94,8 +112,11 @@ def fadt(dsdt_at: int) -> bytes:
     return _table(b"FACP", 6, body.ljust(276 - 36, b"\0"))
 
 
-def tables(at: int, vcpus: int, vram: int) -> bytes:
-    """All tables, to be put at address ``at``; the root pointer comes first. ``vram``: where video memory is."""
+def tables(at: int, vcpus: int, vram: int, nodes: Sequence[Sequence[int]] = ()) -> bytes:
+    """All tables, to be put at address ``at``; the root pointer comes first. ``vram``: where video memory is.
+
+    ``nodes``: the processors of each NUMA node; without any, there is no such table.
+    """
     rsdp_size = 36
     image = bytearray(64)
 
@@ -107,6 +128,8 @@ def tables(at: int, vcpus: int, vram: int) -> bytes:
 
     dsdt_at = place(dsdt(vram))
     pointers = [place(fadt(dsdt_at)), place(madt(vcpus))]
+    if nodes:
+        pointers.append(place(srat(nodes, vram + VRAM_SIZE)))
     xsdt_at = place(_table(b"XSDT", 1, struct.pack(f"<{len(pointers)}Q", *pointers)))
     rsdp = struct.pack("<8sB6sBIIQB3x", b"RSD PTR ", 0, b"VMBLAB", 2, 0, rsdp_size, xsdt_at, 0)
     rsdp = _checksummed(_checksummed(rsdp, 8, 20), 32, rsdp_size)

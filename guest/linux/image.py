@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,12 +16,13 @@ MIB: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class BootImage:
-    """What is booted: a bzImage, an initramfs, the command line, on so many processors."""
+    """What is booted: a bzImage, an initramfs, the command line, on so many processors, in so many NUMA nodes."""
 
     kernel: bytes
     initramfs: bytes
     command_line: str
     vcpus: int
+    numa: Sequence[Sequence[int]] = ()
 
     def place(self, memory: int) -> dict[int, bytes]:
         """The contents of a memory of so many bytes, by address; everything else is zero. Raises OperatorError."""
@@ -52,7 +54,7 @@ class BootImage:
                 memory_map,
             ),
             layout.COMMAND_LINE: self.command_line.encode() + b"\0",
-            layout.ACPI_TABLES: acpi.tables(layout.ACPI_TABLES, self.vcpus, vram),
+            layout.ACPI_TABLES: acpi.tables(layout.ACPI_TABLES, self.vcpus, vram, self.numa),
             layout.EFI_TABLES: efi.tables(layout.EFI_TABLES, layout.ACPI_TABLES, memory_map),
             layout.KERNEL: kernel.code,
             initramfs_at: self.initramfs,

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
+from typing import Any
 
 import click
 
+from guest.linux.layout import MAX_VCPUS
 from lab.commands import options
 from lab.image import disk_for
 from lab.linux.parts import linux_spec
 from lab.linux.run import IMAGE_BYTES, LinuxOptions, run_linux, say
-from lab.linux.vm import MEMORY_MB
-from lab.spec import DiskSpec, VmSpec
 
 
 @click.command()
-@click.option("--vcpus", type=click.IntRange(1, 4), default=2, show_default=True, help="Virtual processors.")
+@options.vm
+@click.option("--vcpus", type=click.IntRange(1, MAX_VCPUS), help="Virtual processors; 2 if nothing is said.")
 @click.option("--disk", callback=options.disk, metavar="FILE[,rw]", help="Raw image, /dev/sda in the guest.")
 @click.option(
     "--vmbus-version",
@@ -30,29 +32,12 @@ from lab.spec import DiskSpec, VmSpec
 @click.option("--trace", callback=options.output, metavar="FILE", help="Write the journal here.")
 @click.option("--json", "json_path", callback=options.output, metavar="FILE", help="Write the report.")
 @click.option("--name", default="linux", show_default=True, help="Name of the VM.")
-def command(
-    vcpus: int,
-    disk: DiskSpec | None,
-    vmbus_version: str,
-    script: str | None,
-    keep: bool,
-    trace: str | None,
-    json_path: str | None,
-    name: str,
-) -> None:
+def command(script: str | None, keep: bool, json_path: str | None, vmbus_version: str, **chosen: Any) -> None:
     """Boot an unmodified Linux kernel as the guest, and compare what it says with what the host says.
 
     The kernel, busybox and QEMU are fetched as Debian packages at first use and not installed.
     """
-
-    spec = VmSpec(
-        name=name,
-        vcpus=vcpus,
-        disks=[disk] if disk else [],
-        memory_mb=MEMORY_MB,
-        trace=trace,
-        linux=linux_spec(say),
-        host_options={"max_version": vmbus_version},
-    )
-    with disk_for(spec, IMAGE_BYTES) as spec_with_disk:
-        sys.exit(asyncio.run(run_linux(spec_with_disk, LinuxOptions(script, keep, json_path))))
+    spec = options.linux_vm_spec(chosen, linux_spec(say))
+    spec = replace(spec, host_options={**spec.host_options, "max_version": vmbus_version})
+    with disk_for(spec, IMAGE_BYTES) as with_disk:
+        sys.exit(asyncio.run(run_linux(with_disk, LinuxOptions(script, keep, json_path))))

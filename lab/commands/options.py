@@ -10,11 +10,14 @@ from typing import Any, Final
 
 import click
 
+from guest.linux.layout import MAX_VCPUS
 from lab import presets, vm_file
-from lab.spec import DiskSpec, VmSpec
+from lab.linux.vm import MEMORY_MB
+from lab.spec import DiskSpec, LinuxSpec, VmSpec
 from protocol.errors import OperatorError
 
 DEFAULT_VM: Final = "small"
+DEFAULT_LINUX_VCPUS: Final = 2
 
 
 def disk(context: click.Context, parameter: click.Parameter, value: str | None) -> DiskSpec | None:
@@ -36,16 +39,19 @@ def output(context: click.Context, parameter: click.Parameter, value: str | None
     return str(path)
 
 
+vm = click.option(
+    "--vm",
+    default=DEFAULT_VM,
+    show_default=True,
+    metavar="NAME|FILE",
+    help=f"What the VM is made of: {', '.join(presets.names())}, or a VM file. The options below override it.",
+)
+
+
 def vm_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that ``run`` and ``sim`` share."""
     options = [
-        click.option(
-            "--vm",
-            default=DEFAULT_VM,
-            show_default=True,
-            metavar="NAME|FILE",
-            help=f"What the VM is made of: {', '.join(presets.names())}, or a VM file. The options below override it.",
-        ),
+        vm,
         click.option("--vcpus", type=click.IntRange(1, 64), help="Virtual processors."),
         click.option(
             "--policy",
@@ -85,11 +91,22 @@ def vm_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def vm_spec(options: dict[str, Any]) -> VmSpec:
     """The VM that ``--vm`` names, with what other options say. Raises OperatorError."""
     spec = vm_file.load(options["vm"])
-    given = ("vcpus", "policy", "max_version", "time_scale")
-    spec = replace(spec, **{key: options[key] for key in given if options[key] is not None})
-    if spec.numa and options["vcpus"]:
+    given = {key: options.get(key) for key in ("vcpus", "policy", "max_version", "time_scale", "seed", "trace")}
+    if spec.numa and given["vcpus"]:
         raise OperatorError(f"--vcpus: the NUMA nodes of {options['vm']} name its CPUs: change the file instead")
     image = options["disk"]
     return replace(
-        spec, name=options["name"], disks=[image] if image else [], seed=options["seed"], trace=options["trace"]
+        spec,
+        name=options["name"],
+        disks=[image] if image else [],
+        **{key: value for key, value in given.items() if value is not None},
     )
+
+
+def linux_vm_spec(options: dict[str, Any], linux: LinuxSpec) -> VmSpec:
+    """The same for a real kernel, which needs more memory, and gets two vCPUs unless somebody says otherwise."""
+    spec = vm_spec(options)
+    vcpus = spec.vcpus if options["vcpus"] or spec.numa else DEFAULT_LINUX_VCPUS
+    if vcpus > MAX_VCPUS:
+        raise OperatorError(f"a real guest has 1 to {MAX_VCPUS} vCPUs, and {options['vm']} has {vcpus}: say --vcpus")
+    return replace(spec, vcpus=vcpus, memory_mb=MEMORY_MB, linux=linux)

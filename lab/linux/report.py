@@ -18,10 +18,17 @@ DRIVERS: Final = {
     "heartbeat": "hv_utils",
     "shutdown": "hv_utils",
     "timesync": "hv_utils",
+    "kvp": "hv_utils",
+    "vss": "hv_utils",
+    "balloon": "hv_balloon",
+    "mouse": "hid_hyperv",
+    "keyboard": "hyperv_keyboard",
+    "framebuffer": "hyperv_fb",
     "storvsc": "hv_storvsc",
-    "avma": "",
+    "netvsc": "hv_netvsc",
+    "unsupported": "",
 }
-"""Which driver of Linux binds to what our host offers."""
+"""Which driver of Linux binds to a kind of device."""
 CUT_ATTEMPTS: Final = 50
 CLOCK_SECONDS: Final = 2
 """How far the guest's clock may be off: it shows whole seconds, and the answer takes its time."""
@@ -127,12 +134,27 @@ async def make_report(vm: LinuxVm) -> LinuxReport:
 
 def _device_checks(at: Cut) -> Iterator[Check]:
     by_relid = {device.relid: device for device in at.devices}
-    for name, channel in at.host["channels"].items():
-        device = by_relid.pop(channel["relid"], None)
-        yield Check(f"device {name}", "host offers relid", channel["relid"], "guest has", device and device.relid)
+    for name, offered in at.host["devices"].items():
+        relid = at.host["channels"][name]["relid"]
+        device = by_relid.pop(relid, None)
+        yield Check(f"device {name}", "host offers relid", relid, "guest has", device and device.relid)
         if device is not None:
-            yield Check(f"driver of {name}", "bound", device.driver, "expected", DRIVERS.get(name, ""), highlight=True)
+            expected = DRIVERS.get(offered["kind"], "")
+            yield Check(f"driver of {name}", "bound", device.driver, "expected", expected, highlight=True)
+            yield Check(
+                f"channels of {name}",
+                "host offers relids",
+                _relids(at.host["channels"], name),
+                "guest has",
+                sorted(channel.relid for channel in device.channels),
+            )
     yield Check("devices that nobody offered", "guest has", sorted(by_relid), "expected", [])
+
+
+def _relids(channels: dict[str, dict[str, Any]], name: str) -> list[int]:
+    """The primary's and its sub-channels', which are named after it."""
+    mine = (channel["relid"] for other, channel in channels.items() if other.partition(".")[0] == name)
+    return sorted(relid for relid in mine if relid is not None)
 
 
 def _channel_checks(at: Cut) -> Iterator[Check]:

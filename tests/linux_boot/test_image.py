@@ -87,6 +87,22 @@ def test_every_acpi_table_adds_up_to_zero() -> None:
     assert b"VMBus\0" in dsdt
 
 
+def test_numa_nodes_share_processors_and_memory() -> None:
+    table = acpi.srat([[0, 2], [1]], 64 * MIB)
+    assert table[:4] == b"SRAT" and sum(table) % 256 == 0
+    processors, memory, at = [], [], 48
+    while at < len(table):
+        kind, size = table[at], table[at + 1]
+        if kind == 0:
+            processors.append((table[at + 2], table[at + 3]))
+        else:
+            node, _, start, length = struct.unpack_from("<IHQQ", table, at + 2)
+            memory.append((node, start, length))
+        at += size
+    assert processors == [(0, 0), (0, 2), (1, 1)]
+    assert memory == [(0, 0, 32 * MIB), (1, 32 * MIB, 32 * MIB)]
+
+
 def test_an_archive_is_what_the_kernel_unpacks() -> None:
     data = cpio.archive([cpio.directory("dev"), cpio.file("init", b"#!/bin/sh\n", executable=True)])
     names, at = [], 0

@@ -48,6 +48,7 @@ class BridgeSpec:
     directory: str
     epoch: int
     vcpus: int
+    numa: list[list[int]]
     kernel: str
     initramfs: str
     command_line: str
@@ -69,7 +70,7 @@ class Bridge:
         self._epoch = spec.epoch
         rate = TscRate()
         image = BootImage(
-            Path(spec.kernel).read_bytes(), Path(spec.initramfs).read_bytes(), spec.command_line, spec.vcpus
+            Path(spec.kernel).read_bytes(), Path(spec.initramfs).read_bytes(), spec.command_line, spec.vcpus, spec.numa
         )
         for address, content in image.place(ram.pages * PAGE_SIZE).items():
             ram.bytes[address : address + len(content)] = content

@@ -45,6 +45,7 @@ class Machine:
         ``maxcpus`` is at least 2 although there may be one processor: for a machine that can only have one, TCG leaves
         out memory barriers and locked instructions, and our end of rings and flags is another processor.
         """
+        sockets = max(2, self.vcpus)  # one each, so that any of them can be in any NUMA node
         ram = f"memory-backend-file,id=ram,size={self.memory},mem-path=/proc/self/fd/{self.ram},share=on"
         serials = [
             word
@@ -54,7 +55,7 @@ class Machine:
         return [
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
             *("-accel", "tcg,thread=multi", "-cpu", "max,la57=off"),
-            *("-smp", f"{self.vcpus},maxcpus={max(2, self.vcpus)}"),
+            *("-smp", f"{self.vcpus},maxcpus={sockets},sockets={sockets},cores=1,threads=1"),
             *("-object", ram, "-M", "q35,memory-backend=ram,hpet=off,vmport=off,i8042=off"),
             *("-m", str(self.memory >> 20), "-bios", self.rom),
             *("-chardev", f"socket,id=iv,fd={self.ivshmem}"),

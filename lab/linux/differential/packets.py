@@ -62,24 +62,30 @@ def _service(packets: list[Packet]) -> list[Item]:
 def _storage(packets: list[Packet]) -> tuple[list[Item], list[Item]]:
     handshake: list[Item] = []
     commands: list[Item] = []
+    ports: set[int] = set()
     for direction, type, flags, payload in packets:
         packet = VstorPacket.decode(payload)
         operation = Operation(packet.operation)
         if operation is Operation.EXECUTE_SRB:
-            commands.append(_command(type, flags, VmscsiRequest.decode(payload, BODY_AT)))
+            srb = VmscsiRequest.decode(payload, BODY_AT)
+            ports.add(srb.port_number)
+            commands.append(_command(type, flags, srb, len(ports)))
         elif not commands:
             text = f"{direction} {operation.name} type {type} flags {flags} {payload.hex()}"
             handshake.append(Item(operation.name, text))
     return handshake, commands
 
 
-def _command(type: int, flags: int, srb: VmscsiRequest) -> Item:
-    """Everything that the guest says, the command first."""
+def _command(type: int, flags: int, srb: VmscsiRequest, port: int) -> Item:
+    """Everything that the guest says, the command first.
+
+    The port is the number of the SCSI host, and which probe gets which number is open: a controller's first is 1 here.
+    """
     cdb = srb.cdb_or_sense[: srb.cdb_length]
     name = Opcode(cdb[0]).name if cdb[0] in set(Opcode) else f"command {cdb[0]:#x}"
     text = (
         f"{srb.path_id}:{srb.target_id}:{srb.lun} {name} {cdb.hex()} {srb.data_transfer_length} bytes "
-        f"{DATA_IN[srb.data_in]}, port {srb.port_number} srb_flags {srb.srb_flags:#x} tag {srb.queue_tag:#x} "
+        f"{DATA_IN[srb.data_in]}, port {port} srb_flags {srb.srb_flags:#x} tag {srb.queue_tag:#x} "
         f"action {srb.queue_action:#x} time-out {srb.time_out_value} sort key {srb.queue_sort_key} "
         f"sense {srb.sense_info_length} length {srb.length}, packet type {type} flags {flags}"
     )
