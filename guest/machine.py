@@ -38,6 +38,7 @@ LOCK_FAMILIES = (
     "sched_lock",
     "set_affinity_lock",
     "sparse_irq_lock",
+    "stor_device",
     "tasklet",
     "wait",
 )

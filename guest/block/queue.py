@@ -35,7 +35,9 @@ class BlockRequestWords(Struct):
     state = Word("submitting CPU; while IN_FLIGHT whoever completes it")
     """IDLE, IN_FLIGHT or COMPLETE."""
     relid = Word("submitting CPU")
-    """The channel that the request is sent on, and the only one that may complete it."""
+    """The primary channel of its controller. Any channel of the controller may complete it."""
+    sent_on = Word("submitting CPU")
+    """The channel that it was sent on; 0: none yet."""
     answer = Bytes(ANSWER_SIZE, "whoever completes it")
     """What the device answered, as it came."""
 
@@ -73,14 +75,14 @@ class RequestQueue:
         self._done = core.calls.register(self._wake_submitter)
 
     async def execute(self, relid: Relid, send: Callable[[int], bool], room: WaitQueue) -> bytes:
-        """Carry one request through: ANSWER_SIZE bytes, as the device sent them.
+        """Carry one request to controller ``relid`` through: ANSWER_SIZE bytes, as the device sent them.
 
         ``send(unique_tag)`` puts it on its way or returns False; then it waits and tries again whenever ``room`` is
         woken. Nothing ends the wait for the answer but the answer: the guest has no time-out for a request.
         """
         tag = await self._get_tag()
         slot = self._slots[self._core.cpu * self.depth + tag]
-        slot.relid = relid
+        slot.relid, slot.sent_on = relid, 0
         slot.state = IN_FLIGHT
         self._submitters[tag] = self._current()
         unique_tag = self._core.cpu << UNIQUE_TAG_BITS | tag
@@ -97,9 +99,9 @@ class RequestQueue:
         return answer
 
     def complete(self, relid: Relid, unique_tag: int, answer: bytes | memoryview) -> bool:
-        """The device answered ``unique_tag`` on channel ``relid``; on any CPU, in softirq context.
+        """Controller ``relid`` answered ``unique_tag``; on any CPU, in softirq context.
 
-        False: no such request is under way on that channel, and nothing has changed.
+        False: no such request is under way there, and nothing has changed.
         """
         cpu, tag = unique_tag >> UNIQUE_TAG_BITS, unique_tag & (1 << UNIQUE_TAG_BITS) - 1
         if cpu >= self._core.cpus or tag >= self.depth:
@@ -116,13 +118,17 @@ class RequestQueue:
         self._core.calls.call(Cpu(cpu), self._done, tag)
         return True
 
-    def in_flight(self, relid: Relid) -> list[int]:
-        """Unique tags of the requests that channel ``relid`` has not answered."""
+    def sent_on(self, unique_tag: int, relid: Relid) -> None:
+        """A request of this CPU is about to be sent on channel ``relid``."""
+        self._slots[self._core.cpu * self.depth + (unique_tag & (1 << UNIQUE_TAG_BITS) - 1)].sent_on = relid
+
+    def in_flight(self, relid: Relid, sent_on: Relid | None = None) -> list[int]:
+        """Unique tags of the requests that controller ``relid`` has not answered; on one of its channels, or on all."""
         depth = self.depth
         return [
             index // depth << UNIQUE_TAG_BITS | index % depth
             for index, slot in enumerate(self._slots)
-            if slot.state == IN_FLIGHT and slot.relid == relid
+            if slot.state == IN_FLIGHT and slot.relid == relid and sent_on in (None, slot.sent_on)
         ]
 
     def _wake_submitter(self, tag: int) -> None:

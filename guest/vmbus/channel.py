@@ -11,7 +11,7 @@ from guest.kernel.memory import Struct
 from guest.vmbus import dispatch, gpadl, opening
 from guest.vmbus.errors import VmbusError
 from guest.vmbus.words import DRIVER_WORDS, CallbackMode, ChannelWords
-from protocol.ids import Cpu, GpadlId, Pfn, Relid
+from protocol.ids import PAGE_SIZE, Cpu, GpadlId, Pfn, Relid
 from protocol.ring import Packet, PacketType, RingMemory, RingReader, RingWriter, gpa_direct, ring_bytes
 from protocol.wire.gpadl import GpaRange
 from protocol.wire.guids import device_type
@@ -87,6 +87,10 @@ class VmbusChannel:
         """``vmbus_close``: the sub-channels first. Nothing happens on a sub-channel, or if it is not open."""
         await opening.vmbus_close(self)
 
+    async def close_late(self) -> None:
+        """A sub-channel whose open ended after its primary was closed: what that close would have done with it."""
+        await opening.close_sub_channel(self)
+
     async def establish_gpadl(self, first: Pfn, pages: int) -> GpadlId:
         """``vmbus_establish_gpadl``: lend contiguous pages to the host. Raises EDQUOT, ENODEV, and as posting does."""
         return await gpadl.vmbus_establish_gpadl(self, first, pages)
@@ -153,6 +157,12 @@ class VmbusChannel:
                 self._set_event()
             if taken == limit or not reader.available():
                 return taken
+
+    @property
+    def avail_to_write_percent(self) -> int:
+        """``hv_get_avail_to_write_percent`` of the ring to the host; 0 while the channel is closed."""
+        writer = self._writer
+        return writer.room() * 100 // ((self.words.send_pages - 1) * PAGE_SIZE) if writer is not None else 0
 
     def map_rings(self) -> tuple[RingMemory, RingMemory]:
         """Map both rings on this CPU: (to the host, from the host). Their contents stay as they are."""

@@ -58,6 +58,9 @@ class HvDriver:
     async def sc_creation_callback(self, channel: VmbusChannel) -> None:
         """The host offered a sub-channel, and the driver had asked to be told (``set_sc_creation_callback``)."""
 
+    def sub_channel_rescinded(self, channel: VmbusChannel) -> None:
+        """The host has taken an open sub-channel back; it is closed with its primary. (Linux tells nobody.)"""
+
     def change_target_cpu(self, channel: VmbusChannel, old: Cpu, new: Cpu) -> None:
         """``change_target_cpu_callback``: the channel interrupts ``new`` now. Runs with interrupts off."""
 

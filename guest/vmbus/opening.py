@@ -142,19 +142,23 @@ async def vmbus_close(channel: VmbusChannel) -> None:
     """
     if channel.primary is not None:
         return
-    bus = channel.bus
     for each in list(channel.sub_channels):
-        if each.words.rescind:
-            await each.rescind_event.wait()
-        async with bus.channel_mutex:
-            if await _close_internal(each):
-                await _free_ring(each)
-                if each.words.rescind:
-                    await hv_process_channel_removal(each)
-    async with bus.channel_mutex:
+        await close_sub_channel(each)
+    async with channel.bus.channel_mutex:
         closed = await _close_internal(channel)
     if closed:
         await _free_ring(channel)
+
+
+async def close_sub_channel(channel: VmbusChannel) -> None:
+    """The part of ``vmbus_disconnect_ring`` for one of them. Nothing happens if it is not open."""
+    if channel.words.rescind:
+        await channel.rescind_event.wait()
+    async with channel.bus.channel_mutex:
+        if await _close_internal(channel):
+            await _free_ring(channel)
+            if channel.words.rescind:
+                await hv_process_channel_removal(channel)
 
 
 async def _close_internal(channel: VmbusChannel) -> bool:

@@ -53,4 +53,6 @@ async def _rescind_sub_channel(channel: VmbusChannel) -> None:
         if channel.words.state == ChannelState.OPEN:
             await hv_process_channel_removal(channel)
         else:
+            if channel.driver is not None:
+                channel.driver.sub_channel_rescinded(channel)
             channel.rescind_event.complete()

@@ -19,6 +19,7 @@ from guest.kernel.memory import KernelMemory
 from guest.vmbus.channel import VmbusChannel
 from guest.vmbus.device import HvDriver, VmbusDevice
 from guest.vmbus.dispatch import vmbus_chan_handler
+from guest.vmbus.numa import Topology
 from guest.vmbus.words import ChannelState, VmbusTables
 from host.vsp.device import Device
 from host.vsp.testing import Clock, no_fence
@@ -173,6 +174,7 @@ class Bench:
             relids=SimpleNamespace(rename=lambda channel: None),
             fence=no_fence,
             channels={},
+            numa=SimpleNamespace(topology=Topology.one_node(core.cpus)),
             log=[],
         )
         bus.printk = bus.log.append

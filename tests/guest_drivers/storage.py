@@ -8,8 +8,9 @@ from uuid import UUID
 
 from guest.block.disk import Disk
 from guest.drivers.storvsc.driver import Storvsc
-from guest.drivers.storvsc.words import StorvscWords
+from guest.drivers.storvsc.words import StorChannelWords, StorvscDevice
 from guest.kernel.core import Core
+from guest.kernel.memory import KernelMemory
 from guest.vmbus.device import HvDriver
 from host.vsp.storage.controller import Address, ScsiController
 from host.vsp.storage.scsi.disk import ScsiDisk
@@ -65,8 +66,13 @@ class Machine:
     def disk(self, cpu: int = 0, name: str = "sda") -> Disk:
         return self.driver(cpu).disks.find(name)
 
-    def words(self, relid: int = 1) -> StorvscWords:
-        return self.bench.lines[relid].views[0].state(StorvscWords)
+    def words(self, relid: int = 1) -> StorChannelWords:
+        """What a channel has counted."""
+        return self.bench.lines[relid].views[0].state(StorChannelWords)
+
+    def device(self, host_no: int = 0) -> StorvscDevice:
+        """A SCSI host."""
+        return KernelMemory(self.bench.cores[0].memory.words).find(StorvscDevice)[host_no]
 
     def pages(self, count: int, cpu: int = 0) -> Pfn:
         return self.bench.cores[cpu].pages.allocate(count)

@@ -173,7 +173,7 @@ def test_a_silent_host_is_given_five_seconds_and_leaves_nothing_behind(ram: Gues
 def test_the_answer_may_come_to_another_cpu_than_the_one_that_probes(ram: GuestRam) -> None:
     machine = Machine(ram)
     line = machine.attach({FIRST: image()}, target_cpu=1)
-    words = machine.words()
+    words = machine.device()
     assert (words.version, words.max_transfer) == (VERSIONS[0], 0x40000)
     assert line.views[0].irq_name == "pri@storvsc0"
     assert line.views[0].words.send_pages == line.views[0].words.ring_pages - 32 == 32

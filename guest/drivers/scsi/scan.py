@@ -6,7 +6,7 @@ qualifier of 3 means "the target answers, no unit here": such a target is still 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -55,11 +55,13 @@ class Unit:
 class Scanner:
     """One scan, and the questions that sd asks about what it found.
 
-    ``buffer`` is a page for what the device returns, ``page`` its bytes.
+    ``buffer`` is a page for what the device returns, ``page`` its bytes. The units ``known`` from an earlier scan are
+    passed over.
     """
 
-    def __init__(self, execute: Execute, buffer: Pfn, page: memoryview) -> None:
+    def __init__(self, execute: Execute, buffer: Pfn, page: memoryview, known: Collection[ScsiAddress] = ()) -> None:
         self._execute = execute
+        self._known = known
         self._tagged: set[ScsiAddress] = set()
         self.buffer = buffer
         self._page = page
@@ -79,14 +81,15 @@ class Scanner:
     async def _scan_target(self, channel: int, target: int, max_lun: int) -> list[Unit]:
         units: list[Unit] = []
         zero = ScsiAddress(channel, target, 0)
-        standard = await self._inquire(zero)
-        if standard is None:
-            return units
-        if _is_unit(standard):
-            units.append(await self._attach(zero, standard))
+        if zero not in self._known:
+            standard = await self._inquire(zero)
+            if standard is None:
+                return units
+            if _is_unit(standard):
+                units.append(await self._attach(zero, standard))
         for lun in await self._report_luns(zero):
             address = ScsiAddress(channel, target, lun)
-            if not 0 < lun <= max_lun:
+            if not 0 < lun <= max_lun or address in self._known:
                 continue
             standard = await self._inquire(address)
             if standard is not None and _is_unit(standard):

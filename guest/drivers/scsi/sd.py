@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from guest.block.disk import LIVE, BlockError, Disk
+from guest.block.disk import BlockError, Disk, DiskGone
 from guest.drivers.scsi import command
 from guest.drivers.scsi.command import ScsiCommand
-from guest.drivers.scsi.result import Disposition, ScsiResult
+from guest.drivers.scsi.result import Disposition, HostByte, ScsiResult
 from guest.drivers.scsi.scan import Scanner, Unit
 from guest.kernel.core import Core
 from protocol.ids import PAGE_SIZE, Pfn
@@ -38,7 +38,7 @@ class Sd:
         words = disk.words
         length = blocks * words.block_size
         what = f"{'write' if write else 'read'} of {blocks} blocks at LBA {lba}"
-        if blocks <= 0 or lba < 0 or lba + blocks > words.blocks or length > words.max_transfer:
+        if disk.live and (blocks <= 0 or lba < 0 or lba + blocks > words.blocks or length > words.max_transfer):
             raise BlockError(
                 f"{disk.name}: {what}: it has {words.blocks} blocks, a request moves {words.max_transfer} bytes"
             )
@@ -52,8 +52,8 @@ class Sd:
     async def _carry_out(self, disk: Disk, request: ScsiCommand, what: str) -> None:
         """Send it until it succeeds, fails for good or has been tried ``SD_MAX_RETRIES`` times more."""
         for _ in range(1 + SD_MAX_RETRIES):
-            if disk.words.state != LIVE:
-                raise BlockError(f"{disk.name}: {what} failed: the disk is gone")
+            if not disk.live:
+                raise DiskGone(f"{disk.name}: {what} failed: the disk is gone")
             result = await self._execute(disk, request)
             match result.disposition:
                 case Disposition.SUCCESS if result.transferred == request.length:
@@ -64,12 +64,13 @@ class Sd:
                     break
                 case Disposition.RETRY_LATER:
                     await self._core.sleep(BUSY_DELAY)
-        raise BlockError(f"{disk.name}: {what} failed: {result}")
+        failure = DiskGone if result.host is HostByte.NO_CONNECT else BlockError
+        raise failure(f"{disk.name}: {what} failed: {result}")
 
     async def probe(self, disk: Disk, unit: Unit, ask: Scanner, max_transfer: int) -> bool:
         """``sd_probe``: find out size, write protection and cache, and fill in the disk. False: it has no capacity.
 
-        ``max_transfer`` is the controller's limit in bytes. The caller makes the disk LIVE.
+        ``max_transfer`` is the controller's limit in bytes. The caller adds the disk.
         """
         for _ in range(SPINUP_TRIES):
             ready = await ask.execute(unit.address, command.test_unit_ready())

@@ -36,6 +36,10 @@ _WITH_OWN_SENSE: Final = (
 
 LOST: Final = VstorPacket(Operation.COMPLETE_IO, body=VmscsiRequest(srb_status=SrbStatus.INVALID_LUN).encode()).encode()
 """The answer that requests get when their controller is taken away."""
+ABANDONED: Final = VstorPacket(
+    Operation.COMPLETE_IO, body=VmscsiRequest(srb_status=SrbStatus.ABORTED).encode()
+).encode()
+"""The answer that requests get when their channel is taken away and the controller is not: try again."""
 
 
 def execute_srb(host_no: int, address: ScsiAddress, command: ScsiCommand, tagged: bool) -> bytes:
