@@ -176,6 +176,11 @@ class Machine:
 
     # --- the shell ----------------------------------------------------------------------------------------------------
 
+    def note_operator(self, verb: str, arguments: dict[str, Any]) -> None:
+        """The event ``operator``: what the run depends on besides the guest."""
+        if self._journal:
+            self._journal("operator", verb, arguments)
+
     def complain(self, error: PeerError | OperatorError) -> None:
         """Somebody has done something wrong, and the VM goes on."""
         self.complaints.append(str(error))

@@ -42,6 +42,9 @@ class Vm(Protocol):
     async def cpu_online(self, cpu: int, online: bool) -> int:
         """Take a CPU offline or bring it back: 0, or the errno that the writer of its ``online`` file would see."""
 
+    async def operate(self, verb: str, **arguments: Any) -> Any:
+        """Do what an operator of the host can do, see ``host.operator``. Raises OperatorError if it cannot be."""
+
     async def inject(self, where: str, fault: str, **arguments: Any) -> None:
         """Break something on purpose: ``where`` is ``host`` or ``cpu<n>``."""
 

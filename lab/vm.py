@@ -77,6 +77,10 @@ class VM(SupervisedVm):
         error: int = await self.cpu(VMBUS_CONNECT_CPU, "cpu_online", target=cpu, online=online)
         return error
 
+    async def operate(self, verb: str, **arguments: Any) -> Any:
+        """Do what an operator of the host can do, see ``host.operator``."""
+        return await self.host(verb, **arguments)
+
     async def inject(self, where: str, fault: str, **arguments: Any) -> None:
         """Break something on purpose: ``where`` is ``host`` or ``cpu<n>``."""
         await self.guard(self._clients[where].request("inject", fault=fault, **arguments))

@@ -12,11 +12,10 @@ from typing import Any
 import zmq
 
 from host.faults import FAULTS
-from host.machine import DeviceSpec, Machine, MachineSpec
-from host.plain import parse, plain
+from host.machine import Machine, MachineSpec
+from host.operator import VERBS, operate
 from host.process.disk import ImageFile
 from host.process.services import LoopServices
-from host.vmbus.options import HostOptions
 from host.vsp.kind import Disk
 from protocol.ids import VpIndex
 from protocol.inject import inject
@@ -121,12 +120,8 @@ class HostProcess:
                 "resume": self.machine.services.resume,
                 "fence": self._fence,
                 "snapshot": self.machine.snapshot,
-                "act": self._act,
-                "add": lambda kind, name, relid, options: self.machine.add(DeviceSpec(kind, name, relid, options)),
-                "rescind": self.machine.rescind,
-                "offer": self.machine.offer,
+                **{verb: partial(self._operate, verb) for verb in VERBS},
                 "channel": self.machine.channel,
-                "options": self._options,
                 "inject": lambda fault, **arguments: inject(FAULTS, self.machine, fault, **arguments),
             },
             self._after,
@@ -152,16 +147,11 @@ class HostProcess:
         self.machine.partition.when_delivered(self.machine.partition.vps, lambda: future.set_result(None))
         return future
 
-    def _act(self, name: str, action: str, **arguments: Any) -> asyncio.Future[Any]:
-        """Have a device do something; the result."""
+    def _operate(self, verb: str, **arguments: Any) -> asyncio.Future[Any]:
+        """What an operator asks for; the result."""
         future: asyncio.Future[Any] = self._child.loop.create_future()
-        self.machine.act(name, action, future.set_result, **arguments)
+        operate(self.machine, verb, future.set_result, **arguments)
         return future
-
-    def _options(self, **changes: Any) -> None:
-        """Change behaviours of the VMBus server from now on."""
-        server = self.machine.server
-        server.options = parse(HostOptions, {**plain(server.options), **changes}, "host")
 
 
 def run_host(

@@ -13,6 +13,7 @@ from guest.kernel.memory import KernelMemory
 from guest.machine import GuestCpu
 from host.faults import FAULTS
 from host.machine import Machine
+from host.operator import operate
 from host.vsp.kind import Disk
 from lab.failure import VmFailure
 from lab.files import Files
@@ -245,6 +246,22 @@ class SimulatedVM:
 
     def now(self) -> float:
         return self.hub.time / 10_000_000
+
+    async def operate(self, verb: str, **arguments: Any) -> Any:
+        results: list[Any] = []
+        refused: list[OperatorError] = []
+
+        def ask() -> None:
+            try:
+                operate(self.host, verb, results.append, **arguments)
+            except OperatorError as error:
+                refused.append(error)
+
+        self.on_host(ask)
+        self.until(lambda: bool(results or refused), f"the operator's {verb}")
+        for error in refused:
+            raise error
+        return results[0]
 
     async def inject(self, where: str, fault: str, **arguments: Any) -> None:
         if where == "host":

@@ -1,0 +1,46 @@
+"""What an operator asks of a running host, by name: what Hyper-V's management tools can do, and turning its knobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from host.machine import DeviceSpec, Machine
+from host.plain import parse, plain
+from host.vmbus.options import HostOptions
+from host.vsp.kind import Answered
+
+
+def act(machine: Machine, answered: Answered, name: str, action: str, **arguments: Any) -> None:
+    """Have a device do something of its own, such as asking the guest to power off; its result."""
+    machine.act(name, action, answered, **arguments)
+
+
+def add(machine: Machine, answered: Answered, kind: str, name: str, relid: int | None, options: dict[str, Any]) -> None:
+    """Make a new device and offer it."""
+    answered(machine.add(DeviceSpec(kind, name, relid, options)))
+
+
+def rescind(machine: Machine, answered: Answered, name: str) -> None:
+    """Take a device away from the guest."""
+    answered(machine.rescind(name))
+
+
+def offer(machine: Machine, answered: Answered, name: str) -> None:
+    """Offer a device again that was rescinded."""
+    answered(machine.offer(name))
+
+
+def options(machine: Machine, answered: Answered, **changes: Any) -> None:
+    """Change behaviours of the VMBus server from now on, in the words of a VM file."""
+    machine.server.options = parse(HostOptions, {**plain(machine.server.options), **changes}, "host")
+    answered(None)
+
+
+VERBS: Final[dict[str, Callable[..., None]]] = {verb.__name__: verb for verb in (act, add, rescind, offer, options)}
+
+
+def operate(machine: Machine, verb: str, answered: Answered, **arguments: Any) -> None:
+    """Carry out a verb; ``answered`` gets its result, once. Raises OperatorError if it cannot be."""
+    machine.note_operator(verb, arguments)
+    VERBS[verb](machine, answered, **arguments)
