@@ -18,17 +18,20 @@ def act(machine: Machine, answered: Answered, name: str, action: str, **argument
 
 def add(machine: Machine, answered: Answered, kind: str, name: str, relid: int | None, options: dict[str, Any]) -> None:
     """Make a new device and offer it."""
-    answered(machine.add(DeviceSpec(kind, name, relid, options)))
+    machine.add(DeviceSpec(kind, name, relid, options))
+    answered(None)
 
 
 def rescind(machine: Machine, answered: Answered, name: str) -> None:
     """Take a device away from the guest."""
-    answered(machine.rescind(name))
+    machine.rescind(name)
+    answered(None)
 
 
 def offer(machine: Machine, answered: Answered, name: str) -> None:
     """Offer a device again that was rescinded."""
-    answered(machine.offer(name))
+    machine.offer(name)
+    answered(None)
 
 
 def options(machine: Machine, answered: Answered, **changes: Any) -> None:
