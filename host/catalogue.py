@@ -7,6 +7,7 @@ from host.vsp.balloon.kind import BALLOON
 from host.vsp.ic.kinds import HEARTBEAT, KVP, SHUTDOWN, TIMESYNC, VSS
 from host.vsp.input.kinds import KEYBOARD, MOUSE
 from host.vsp.kind import Kind
+from host.vsp.net.kind import NETVSC
 from host.vsp.storage.kind import STORVSC
 from host.vsp.unsupported import UNSUPPORTED
 from host.vsp.video.kind import FRAMEBUFFER
@@ -22,5 +23,6 @@ KINDS: Final[Mapping[str, Kind[Any, Any]]] = {
     "keyboard": KEYBOARD,
     "framebuffer": FRAMEBUFFER,
     "storvsc": STORVSC,
+    "netvsc": NETVSC,
     "unsupported": UNSUPPORTED,
 }

@@ -19,6 +19,7 @@ MODULES: Final = (
     "scsi_transport_fc",
     "sd_mod",
     "hv_storvsc",
+    "hv_netvsc",
     "evdev",
     "hyperv_keyboard",
     "hid",

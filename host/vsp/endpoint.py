@@ -26,6 +26,7 @@ class _Outgoing(NamedTuple):
     payload: bytes
     transaction_id: int
     flags: int
+    header: bytes
 
 
 class Endpoint:
@@ -85,7 +86,7 @@ class Endpoint:
         finally:
             self._looking = False
 
-    def post(self, type: int, payload: bytes, transaction_id: int = 0, flags: int = 0) -> None:
+    def post(self, type: int, payload: bytes, transaction_id: int = 0, flags: int = 0, header: bytes = b"") -> None:
         """Send one packet; in order, later if the ring is full, never if the channel is closed.
 
         If this finds the room that the backlog waited for, it takes back pending_send_sz, perhaps before the guest
@@ -98,8 +99,8 @@ class Endpoint:
         backlog = self._backlog
         stopped = bool(backlog)
         try:
-            if stopped or not self._outgoing.put(type, payload, transaction_id, flags):
-                backlog.append(_Outgoing(type, payload, transaction_id, flags))
+            if stopped or not self._outgoing.put(type, payload, transaction_id, flags, header):
+                backlog.append(_Outgoing(type, payload, transaction_id, flags, header))
             if not self._looking:
                 self._publish()
                 if stopped and not backlog:
@@ -158,7 +159,10 @@ class Endpoint:
             while self._backlog and self._outgoing.put(*self._backlog[0]):
                 self._backlog.popleft()
             self._signal_due |= self._outgoing.commit()
-            if not self._backlog or not self._outgoing.want(ring_bytes(len(self._backlog[0].payload))):
+            if not self._backlog:
+                break
+            first = self._backlog[0]
+            if not self._outgoing.want(ring_bytes(len(first.header) + len(first.payload))):
                 break
         if self._signal_due:
             self._signal_due = False

@@ -1,0 +1,157 @@
+"""What the primary and the sub-channels of netvsp have in common as devices: RNDIS packets, both ways."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from itertools import count
+
+from host.vsp.device import Offer, Services, VspChannel
+from host.vsp.endpoint import Endpoint
+from host.vsp.net.frames import frame_of
+from host.vsp.net.nic import Nic
+from host.vsp.net.send_buffer import rndis_messages
+from protocol.errors import PeerError
+from protocol.ring import COMPLETION_REQUESTED, Packet, PacketType
+from protocol.ring.transfer_pages import TransferRange, encode
+from protocol.wire.nvsp import NvspMessage, RndisPacket, RndisPacketComplete, type_of
+from protocol.wire.nvsp_numbers import RECEIVE_BUFFER_ID, ChannelType, NvspStatus
+from protocol.wire.rndis import BadRndis, RndisType, split
+
+
+class NetChannel(ABC):
+    """A ``Device``. Whatever the guest sends with a completion requested gets exactly one, also if it is refused:
+    Linux waits for most of them without end, and frees the section or pages of a frame only then.
+    """
+
+    def __init__(self, services: Services, nic: Nic, offer: Offer) -> None:
+        self.offer = offer
+        self.index = offer.sub_channel_index
+        self._services = services
+        self._nic = nic
+        self._channel: VspChannel | None = None
+        self._endpoint: Endpoint | None = None
+        self._lent: dict[int, Sequence[TransferRange]] = {}
+        self._ids = count(1)
+
+    def open(self, channel: VspChannel, user_data: bytes) -> None:
+        """Packets may go both ways at once; netvsc leaves ``user_data`` zero."""
+        self._channel = channel
+        services = self._services
+        self._endpoint = Endpoint(channel, self._receive, services.complain, journal=services.journal)
+        self._nic.channels[self.index] = self
+        self._endpoint.look()
+
+    def close(self, done: Callable[[], None]) -> None:
+        """What the guest has not read it will not read any more. No frame is in flight: all were copied."""
+        if self._endpoint:
+            self._endpoint.close()
+            self._endpoint = self._channel = None
+            del self._nic.channels[self.index]
+            lent = [place for ranges in self._lent.values() for place in ranges]
+            self._lent.clear()
+            self._nic.give_back(lent)
+        done()
+
+    def doorbell(self) -> None:
+        """Look at both rings, and see whether the back end can go on."""
+        if self._endpoint:
+            self._endpoint.look()
+            self._nic.relieve()
+
+    def counts(self) -> dict[str, int]:
+        """Those of this channel; the primary's are the NIC's."""
+        suffix = f".{self.index}"
+        return {
+            name.removesuffix(suffix): value
+            for name, value in self._nic.counts.plain().items()
+            if name.endswith(suffix)
+        }
+
+    # --- host to guest ------------------------------------------------------------------------------------------------
+
+    @property
+    def congested(self) -> bool:
+        """Packets wait for room in the ring."""
+        return self._endpoint is not None and self._endpoint.congested
+
+    def post(self, type: int, message: bytes, transaction_id: int = 0, flags: int = 0, header: bytes = b"") -> None:
+        """Send one packet; nothing happens if the channel is closed."""
+        if self._endpoint:
+            self._endpoint.post(type, message, transaction_id, flags, header)
+            self._nic.relieve()
+
+    def lend(self, ranges: Sequence[TransferRange], channel_type: ChannelType) -> None:
+        """Tell the guest of messages in the receive buffer, which are its own until it completes the packet."""
+        id = next(self._ids)
+        self._lent[id] = ranges
+        message = RndisPacket(channel_type).encode()
+        self.post(PacketType.TRANSFER_PAGES, message, id, COMPLETION_REQUESTED, encode(RECEIVE_BUFFER_ID, ranges))
+
+    def forget(self) -> None:
+        """The receive buffer is gone, and a completion of what was in it means nothing any more."""
+        self._lent.clear()
+
+    def complete(self, packet: Packet, message: NvspMessage) -> None:
+        """Answer a packet of the guest, if it wants one."""
+        if packet.flags & COMPLETION_REQUESTED:
+            self._nic.counts.of(self.index).completed += 1
+            self.post(PacketType.COMPLETION, message.encode(), packet.transaction_id)
+
+    # --- guest to host ------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def operate(self, packet: Packet, kind: int) -> None:
+        """One NVSP message that is no completion. Raises PeerError once it is refused."""
+
+    def _receive(self, packet: Packet) -> None:
+        if packet.type == PacketType.COMPLETION:
+            self._returned(packet)
+            return
+        try:
+            kind = type_of(packet.payload)
+        except PeerError:
+            self.complete(packet, RndisPacketComplete(NvspStatus.FAIL))
+            raise
+        self.operate(packet, kind)
+
+    def _returned(self, packet: Packet) -> None:
+        """The guest has read the messages of a packet. Its status does not matter: the memory is ours again."""
+        ranges = self._lent.pop(packet.transaction_id, None)
+        if ranges is None:
+            raise PeerError(f"netvsc: completion of {packet.transaction_id:#x}, for which the host never asked")
+        self._nic.counts.of(self.index).released += 1
+        self._nic.give_back(ranges)
+
+    def carry(self, packet: Packet) -> None:
+        """SEND_RNDIS_PKT: messages for the network or for the adapter, and their completion. Raises PeerError."""
+        status = NvspStatus.FAIL
+        try:
+            message = RndisPacket.decode(packet.payload)
+            assert self._channel is not None and self._nic.send_buffer is not None
+            data = rndis_messages(message, packet, self._nic.send_buffer, self._channel.ram)
+            status = NvspStatus.INVALID_RNDIS_PKT
+            if message.channel_type == ChannelType.CONTROL:
+                self._control(data)
+            else:
+                self._frames(data)
+            status = NvspStatus.SUCCESS
+        finally:
+            self.complete(packet, RndisPacketComplete(status))
+
+    def _frames(self, data: bytes) -> None:
+        """All frames in front of the first bad message are sent."""
+        frames: list[bytes] = []
+        try:
+            for kind, message in split(data):
+                if kind != RndisType.PACKET:
+                    raise BadRndis(f"RNDIS message {kind:#x} on the data channel")
+                frames.append(frame_of(message))
+        finally:
+            if frames:
+                self._nic.transmit(frames, self.index)
+
+    def _control(self, data: bytes) -> None:
+        if self.index:
+            raise BadRndis(f"RNDIS control message on sub-channel {self.index}")
+        for kind, message in split(data):
+            self._nic.counts.control += 1
+            self._nic.control.receive(kind, message)

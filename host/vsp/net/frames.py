@@ -1,0 +1,52 @@
+"""Between an Ethernet frame and an RNDIS data message."""
+
+from typing import Final
+
+from protocol.errors import PeerError
+from protocol.wire.ndis import PacketFilter
+from protocol.wire.rndis_packet import PacketInfo, Vlan, decode_packet, packet_header
+
+SHORTEST: Final = 14
+BROADCAST: Final = b"\xff" * 6
+OFFLOADS: Final = (PacketInfo.CHECKSUM, PacketInfo.LARGE_SEND)
+
+
+def frame_of(message: memoryview) -> bytes:
+    """The frame of a data message, with its VLAN tag, which Linux always sends on the side.
+
+    Raises PeerError: no Ethernet frame, or an offload that was never offered.
+    """
+    view, information = decode_packet(message)
+    frame = bytes(view)
+    if len(frame) < SHORTEST:
+        raise PeerError(f"netvsc: frame of {len(frame)} bytes")
+    for offload in OFFLOADS:
+        if offload in information:
+            raise PeerError(f"netvsc: frame with {offload.name} work for the host, which offers none")
+    tag = information.get(PacketInfo.VLAN)
+    if tag is None:
+        return frame
+    if len(tag) < 4:
+        raise PeerError(f"netvsc: VLAN information of {len(tag)} bytes")
+    vlan = Vlan.decode(tag)
+    tci = vlan.priority << 13 | vlan.cfi << 12 | vlan.id
+    return frame[:12] + b"\x81\x00" + tci.to_bytes(2, "big") + frame[12:]
+
+
+def message_of(frame: bytes, hash_value: int | None) -> bytes:
+    """The data message for the guest. No checksum information: the guest verifies what it gets."""
+    if hash_value is None:
+        return packet_header(len(frame)) + frame
+    return packet_header(len(frame), {PacketInfo.HASH_VALUE: hash_value.to_bytes(4, "little")}) + frame
+
+
+def wanted(frame: bytes, accepted: PacketFilter, address: bytes) -> bool:
+    """Whether the guest's packet filter lets a frame through. Multicast lists are not kept: all or none."""
+    destination = frame[:6]
+    if accepted & PacketFilter.PROMISCUOUS:
+        return True
+    if destination == BROADCAST:
+        return bool(accepted & PacketFilter.BROADCAST)
+    if destination[0] & 1:
+        return bool(accepted & (PacketFilter.MULTICAST | PacketFilter.ALL_MULTICAST))
+    return destination == address and bool(accepted & PacketFilter.DIRECTED)
