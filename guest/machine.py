@@ -8,10 +8,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from guest.drivers.hv_util.driver import HvUtils
+from guest.drivers.netvsc.driver import Netvsc
 from guest.drivers.storvsc.driver import Storvsc
 from guest.faults import FAULTS
 from guest.kernel.core import CALL_FUNCTION_SINGLE_VECTOR, RESCHEDULE_VECTOR, Core
 from guest.programs.checksum import Checksum
+from guest.programs.net_load import NetLoad
 from guest.programs.pattern import Pattern
 from guest.programs.program import Program
 from guest.system import Journal, System
@@ -32,6 +34,7 @@ LOCK_FAMILIES = (
     "cpu_online_mask",
     "desc",
     "irq_domain_mutex",
+    "napi",
     "outbound",
     "pages",
     "program",
@@ -41,12 +44,13 @@ LOCK_FAMILIES = (
     "stor_device",
     "tasklet",
     "wait",
+    "xmit",
 )
 """Every family of spin locks that a guest takes; the shell of the processes makes the semaphores before it forks."""
 
 SETTLE_LOOK_SECONDS = 0.001
 
-DRIVERS: Final[tuple[type[HvDriver], ...]] = (HvUtils, Storvsc)
+DRIVERS: Final[tuple[type[HvDriver], ...]] = (HvUtils, Storvsc, Netvsc)
 """What the guest has loaded, in the order in which the drivers are asked."""
 
 
@@ -92,6 +96,9 @@ class GuestCpu:
             "checksum": Checksum(core, storvsc.disks),
             "pattern": Pattern(core, storvsc.disks),
         }
+        for netvsc in self.system.bus.drivers:
+            if isinstance(netvsc, Netvsc):
+                self._programs |= {f"net_load@{dev.name}": NetLoad(core, netvsc.devices, dev) for dev in netvsc.devices}
         self._journal = journal
         if journal is not None:
             core.vectors = {vector: _noted(handler, vector, journal) for vector, handler in core.vectors.items()}

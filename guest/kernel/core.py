@@ -18,6 +18,7 @@ from guest.kernel.pages import PageAllocator
 from guest.kernel.rwsem import RwSemaphore, RwSemaphoreWords
 from guest.kernel.sched import Scheduler, Task, park
 from guest.kernel.smp import CallAll, CallAllWords, CallQueue, CrossCalls
+from guest.kernel.softirq import Softirq
 from guest.kernel.tasklet import Tasklet, TaskletWords
 from guest.kernel.wait import Completion, CompletionWords, Mutex, MutexWords, WaitQueue, WaitWords
 from protocol.ids import Cpu, VpIndex
@@ -82,7 +83,7 @@ class Core:
         self.locks = Locks(bank, self)
         self.sched = Scheduler(self.locks.held)
         self.parked: dict[Task, None] = {}
-        self.softirqs: deque[Tasklet] = deque()
+        self.softirqs: deque[Softirq] = deque()
         self.vectors: dict[int, Callable[[], None]] = {}
         self.spurious_vectors = 0
         self._expired: deque[Callable[[], None]] = deque()
@@ -106,7 +107,7 @@ class Core:
             taken = Array(PageAllocator.words(self.ram.pages, self.cpus), "page lock")
 
         pools = self.memory.table(Pool, self.cpus)
-        locks = [self.locks.spin("pages", n) for n in range(self.cpus)]
+        locks = [self.locks.irqsave("pages", n) for n in range(self.cpus)]
         return PageAllocator(self.cpu, [pool.taken for pool in pools], locks, self.ram.pages)
 
     # --- the order of work ----------------------------------------------------------------------------------------

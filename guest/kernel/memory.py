@@ -11,6 +11,7 @@ lets /proc and /sys be rendered by a process that stops nobody.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, ClassVar, Generic, TypeVar, overload
 
 
@@ -130,6 +131,10 @@ class Struct:
         self.memory = memory
         self.base = base
 
+    def clear(self, start: int = 0) -> None:
+        """Zero it, from its ``start``-th word on."""
+        self.memory[self.base + start : self.base + self.size] = memoryview(bytes(8 * (self.size - start))).cast("Q")
+
 
 S = TypeVar("S", bound=Struct)
 
@@ -192,12 +197,16 @@ class KernelMemory:
         """Place a single structure."""
         return self.table(struct, 1)[0]
 
-    def find(self, struct: type[S]) -> Table[S]:
-        """The first table of ``struct`` that a kernel has placed here. Raises ``LookupError`` if there is none yet."""
-        for symbol in self._symbols:
-            if symbol.count and symbol.name == struct.__name__:
-                return Table(struct, self.words, symbol.place, symbol.count)
-        raise LookupError(f"no kernel has placed {struct.__name__} here")
+    def find(self, struct: type[S], number: int = 0) -> Table[S]:
+        """The table of ``struct`` that a kernel has placed here, or the ``number``-th, from 0, if it has several.
+
+        Raises ``LookupError`` if there is none yet.
+        """
+        named = (symbol for symbol in self._symbols if symbol.count and symbol.name == struct.__name__)
+        symbol = next(islice(named, number, None), None)
+        if symbol is None:
+            raise LookupError(f"no kernel has placed {struct.__name__} here")
+        return Table(struct, self.words, symbol.place, symbol.count)
 
     @property
     def used(self) -> int:

@@ -5,7 +5,7 @@ Rings need page runs, so ``allocate`` gives contiguous frames; that also keeps t
 
 from __future__ import annotations
 
-from guest.kernel.locks import SpinLock
+from guest.kernel.locks import IrqSpinLock
 from protocol.ids import Cpu, Pfn
 
 
@@ -20,7 +20,7 @@ class PageAllocator:
     out, so that 0 can mean "no page" in registers.
     """
 
-    def __init__(self, cpu: Cpu, bitmaps: list[memoryview], locks: list[SpinLock], pages: int) -> None:
+    def __init__(self, cpu: Cpu, bitmaps: list[memoryview], locks: list[IrqSpinLock], pages: int) -> None:
         self._cpu = cpu
         self._bitmaps = bitmaps
         self._locks = locks

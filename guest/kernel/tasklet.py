@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from guest.kernel.locks import IrqSpinLock
 from guest.kernel.memory import Struct, Word
+from guest.kernel.softirq import Softirq
 
 
 class TaskletWords(Struct):
@@ -27,7 +28,7 @@ class Tasklet:
     __slots__ = ("_function", "_lock", "_queue", "words")
 
     def __init__(
-        self, words: TaskletWords, lock: IrqSpinLock, function: Callable[[], None], queue: deque[Tasklet]
+        self, words: TaskletWords, lock: IrqSpinLock, function: Callable[[], None], queue: deque[Softirq]
     ) -> None:
         self.words = words
         self._lock = lock

@@ -56,20 +56,24 @@ class WaitQueue:
         self._lock = lock
         self._core = core
 
-    async def wait_event(self, condition: Callable[[], bool]) -> None:
-        """``wait_event(wq, condition)``: return when the condition holds."""
+    async def wait_event(self, condition: Callable[[], bool], *others: WaitQueue) -> None:
+        """``wait_event(wq, condition)``: return when the condition holds. ``others`` may tell of it, too."""
         core = self._core
         task = core.sched.current
         assert task is not None, "only a task can wait"
         while True:
             # Parked before the condition is looked at: an interrupt taken while it is evaluated must find the task.
             core.parked[task] = None
-            with self._lock:
-                self._words.waiters |= 1 << core.cpu
+            for queue in (self, *others):
+                queue._prepare_to_wait()
             if condition():
                 break
             await park()
         core.parked.pop(task, None)
+
+    def _prepare_to_wait(self) -> None:
+        with self._lock:
+            self._words.waiters |= 1 << self._core.cpu
 
     def wake_up(self) -> None:
         """``wake_up_all``: the condition has been made true before."""

@@ -85,10 +85,10 @@ class Program:
         run = own.run + 1
         if words.run == own.run and run > 1 and not words.finished:
             raise OperatorError("the program still runs on this VM: stop it or wait for its end")
-        _clear(own, 0)
+        own.clear()
         own.run = run
         if self.on_first_cpu:
-            _clear(words, WaitWords.size)
+            words.clear(WaitWords.size)
             words.run = run
             self.changed.wake_up()
         try:
@@ -133,17 +133,14 @@ class Program:
 
     async def alone(self) -> None:
         """For the one task that outlives the others: return when they have ended, on every CPU."""
+        await self.changed.wait_event(self.is_alone)
+
+    def is_alone(self) -> bool:
+        """One task is left, and none is still to be started."""
         run = self._words.run
-        await self.changed.wait_event(
-            lambda: all(cpu.run == run for cpu in self._cpus) and sum(cpu.tasks for cpu in self._cpus) == 1
-        )
+        return all(cpu.run == run for cpu in self._cpus) and sum(cpu.tasks for cpu in self._cpus) == 1
 
     def end(self) -> None:
         """The program has ended: its results are in its words."""
         self._words.finished = 1
         self.changed.wake_up()
-
-
-def _clear(words: Struct, start: int) -> None:
-    """Zero a structure from its ``start``-th word on."""
-    words.memory[words.base + start : words.base + words.size] = memoryview(bytes(8 * (words.size - start))).cast("Q")

@@ -72,5 +72,10 @@ def run_callback(channel: VmbusChannel) -> None:
     try:
         driver.onchannel_callback(channel)
     except PeerError as error:
-        channel.words.callback = 0
-        channel.bus.printk(f"hv_vmbus: channel {channel.relid} is stopped: {error}")
+        give_up(channel, error)
+
+
+def give_up(channel: VmbusChannel, error: PeerError) -> None:
+    """No callback of this channel runs any more; to close it is still possible."""
+    channel.words.callback = 0
+    channel.bus.printk(f"hv_vmbus: channel {channel.relid} is stopped: {error}")

@@ -27,7 +27,7 @@ class Shared(Struct):
 class BrokenQueue(WaitQueue):
     """Looks first and announces itself afterwards."""
 
-    async def wait_event(self, condition: Callable[[], bool]) -> None:
+    async def wait_event(self, condition: Callable[[], bool], *others: WaitQueue) -> None:
         core = self._core
         task = core.sched.current
         assert task is not None

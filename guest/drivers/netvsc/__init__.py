@@ -1,0 +1,1 @@
+"""netvsc: the guest's NIC on VMBus channels (drivers/net/hyperv): NVSP outside, RNDIS inside, Ethernet frames in it."""
