@@ -33,8 +33,10 @@ LOCK_FAMILIES = (
     "channelmsg_lock",
     "cpu_online_mask",
     "desc",
+    "driver",
     "irq_domain_mutex",
     "napi",
+    "oops",
     "outbound",
     "pages",
     "program",
@@ -56,7 +58,10 @@ DRIVERS: Final[tuple[type[HvDriver], ...]] = (HvUtils, Storvsc, Netvsc)
 
 @dataclass(frozen=True, slots=True)
 class GuestSpec:
-    """What the guest has to know. ``max_version``: the VMBus module parameter; ``drivers``: those loaded, in order."""
+    """What the guest has to know. ``max_version``: the VMBus module parameter; ``drivers``: those loaded, in order.
+
+    ``modules`` are drivers from outside the tree. They are asked first, and their mistakes do not end the VM.
+    """
 
     policy: Policy
     topology: Topology
@@ -64,6 +69,12 @@ class GuestSpec:
     drivers: tuple[type[HvDriver], ...] = DRIVERS
     legacy_pic: bool = False
     """As machines of Generation 1 have; it counts in nr_irqs."""
+    modules: tuple[type[HvDriver], ...] = ()
+
+    @property
+    def module_names(self) -> frozenset[str]:
+        """The Python modules of ``modules``."""
+        return frozenset(driver.__module__ for driver in self.modules)
 
 
 def _noted(handler: Callable[[], None], vector: int, journal: Journal) -> Callable[[], None]:
@@ -84,12 +95,13 @@ class GuestCpu:
         self.system = System(
             core,
             spec.policy,
-            spec.drivers,
+            (*spec.modules, *spec.drivers),
             journal,
             fence=fence,
             topology=spec.topology,
             max_version=spec.max_version,
             legacy_pic=spec.legacy_pic,
+            modules=spec.module_names,
         )
         storvsc = next(driver for driver in self.system.bus.drivers if isinstance(driver, Storvsc))
         self._programs: dict[str, Program] = {

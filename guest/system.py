@@ -36,7 +36,8 @@ class System:
     """Built on every CPU with the same arguments; that is how the shared tables fall on the same words.
 
     ``journal("printk", line)`` is told each line of the kernel log. ``topology``: one NUMA node, nothing isolated,
-    unless said otherwise. ``max_version`` is the VMBus module parameter.
+    unless said otherwise. ``max_version`` is the VMBus module parameter. ``modules``: the Python modules of drivers
+    from outside the tree, whose mistakes are their own.
     """
 
     def __init__(
@@ -50,9 +51,11 @@ class System:
         topology: Topology | None = None,
         max_version: Version = Version.V5_3,
         legacy_pic: bool = False,
+        modules: frozenset[str] = frozenset(),
     ) -> None:
         self.core = core
         self._journal = journal
+        core.oops.modules, core.oops.printk = modules, self._printk
         self.cpus = CpuMasks(core)
         self.irq_tables = IrqTables.place(core.memory, core.cpus)
         if core.cpu == VMBUS_CONNECT_CPU:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Final
 from uuid import UUID, uuid5
 
@@ -14,7 +15,7 @@ from host.quiesce import QuietServices, Time
 from host.sub_channels import SubChannelOffers
 from host.vmbus.options import HostOptions
 from host.vmbus.server import OfferHandle, VmbusServer
-from host.vsp.device import Device
+from host.vsp.device import Device, DeviceFailed
 from host.vsp.kind import Answered, Disk, Kind, Setting
 from host.vsp.storage.backend import BlockBackend
 from protocol.errors import OperatorError, PeerError
@@ -73,6 +74,7 @@ class Machine:
     ) -> None:
         self.spec = spec
         self.complaints: list[str] = []
+        self.failures: list[str] = []
         self.devices: dict[str, Device] = {}
         self.offers: dict[str, OfferHandle] = {}
         self._specs: dict[str, DeviceSpec] = {}
@@ -149,6 +151,7 @@ class Machine:
             sub_channels=self._sub_channels.of(name),
             open_disk=self._open_disk,
             complain=self.complain,
+            withdraw=partial(self._withdraw, name),
             vcpus=self.spec.vcpus,
             time_scale=self.spec.time_scale,
         )
@@ -183,7 +186,7 @@ class Machine:
 
     def complain(self, error: PeerError | OperatorError) -> None:
         """Somebody has done something wrong, and the VM goes on."""
-        self.complaints.append(str(error))
+        (self.failures if isinstance(error, DeviceFailed) else self.complaints).append(str(error))
         if self._journal:
             self._journal("complaint", str(error))
 
@@ -215,6 +218,7 @@ class Machine:
                 name: {"kind": spec.kind, "counts": self.devices[name].counts()} for name, spec in self._specs.items()
             },
             "complaints": list(self.complaints),
+            "failures": list(self.failures),
         }
 
 

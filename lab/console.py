@@ -83,6 +83,10 @@ class Console:
         )
         for complaint in report.complaints:
             out.print(f"[yellow]host says[/yellow] {escape(complaint)}")
+        for warning in report.warnings:
+            out.print(f"[yellow]warning[/yellow]   driver {escape(warning)}")
+        for mistake in report.mistakes:
+            out.print(f"[red]mistake[/red]   {escape(mistake)}")
         if self._next_steps and not report.failed:
             out.print("try next  " + escape("\n          ".join(self._next_steps)))
 

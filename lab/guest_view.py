@@ -9,6 +9,7 @@ from guest.files import guest_root
 from guest.fs.node import Directory
 from guest.irq.desc import IrqTables
 from guest.kernel.memory import KernelMemory, Struct
+from guest.kernel.oops import OopsEntry, Severity, said
 from guest.vmbus.words import ChannelState, ChannelWords, VmbusTables
 from protocol.ids import Irq, Relid
 
@@ -19,6 +20,7 @@ class GuestView:
     def __init__(self, memory: KernelMemory) -> None:
         self.irq = IrqTables.find(memory)
         self.vmbus = VmbusTables.find(memory)
+        self._oops = memory.find(OopsEntry)
         self._masks = memory.find(CpuMaskWords)[0]
 
     def root(self, ram: memoryview) -> Directory:
@@ -39,6 +41,10 @@ class GuestView:
     def opened(self) -> Iterator[tuple[Relid, ChannelWords]]:
         """The channels that are in use."""
         return ((relid, words) for relid, words in self.channels() if words.state == ChannelState.OPENED)
+
+    def said_of_modules(self, severity: Severity) -> list[str]:
+        """What the guest has said of drivers from outside the tree."""
+        return [text for each, text in said(self._oops) if each is severity]
 
     def irq_counts(self, irq: Irq) -> list[int]:
         """An IRQ's row of /proc/interrupts."""

@@ -1,26 +1,45 @@
 """From the description of a VM to what its host and its guest have to know."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from guest.machine import GuestSpec
+from guest.vmbus.device import HvDriver
 from guest.vmbus.numa import Topology
 from guest.vmbus.policy import Policy
 from host.machine import DeviceSpec, MachineSpec
 from host.plain import parse
 from host.vmbus.options import HostOptions
+from host.vsp.kind import Kind
+from lab.outside.devices import load_devices
+from lab.outside.drivers import load_drivers
 from lab.spec import VmSpec
 from protocol.errors import OperatorError
 from protocol.wire.versions import Version
 
 
-def machine_spec(spec: VmSpec) -> MachineSpec:
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What a VM brings along: classes, loaded once, before anything is started and before any fork."""
+
+    drivers: tuple[type[HvDriver], ...]
+    devices: dict[str, tuple[DeviceSpec, Kind[Any, Any]]]
+
+    @classmethod
+    def of(cls, spec: VmSpec) -> Self:
+        """Raises OperatorError: one line, with file and line."""
+        return cls(load_drivers(spec.drivers), load_devices(spec.device_files, (each.name for each in spec.devices)))
+
+
+def machine_spec(spec: VmSpec, outside: Outside) -> MachineSpec:
     """The host's part of a VM. Raises OperatorError."""
     return MachineSpec(
         spec.vcpus,
-        tuple(_devices(spec)),
+        (*_devices(spec), *(device for device, _ in outside.devices.values())),
         tuple(spec.sub_channel_order),
         parse(HostOptions, spec.host_options, "host"),
         spec.time_scale,
+        {device.kind: kind for device, kind in outside.devices.values()},
     )
 
 
@@ -36,9 +55,15 @@ def _devices(spec: VmSpec) -> list[DeviceSpec]:
     return devices
 
 
-def guest_spec(spec: VmSpec) -> GuestSpec:
+def guest_spec(spec: VmSpec, outside: Outside) -> GuestSpec:
     """The guest's part of a VM."""
-    return GuestSpec(Policy(spec.policy), topology(spec), Version.of(spec.max_version), legacy_pic=spec.generation == 1)
+    return GuestSpec(
+        Policy(spec.policy),
+        topology(spec),
+        Version.of(spec.max_version),
+        legacy_pic=spec.generation == 1,
+        modules=outside.drivers,
+    )
 
 
 def topology(spec: VmSpec) -> Topology:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from guest.drivers.hv_util.service import UtilWords
+from guest.kernel.oops import Severity
 from guest.vmbus.words import ChannelWords
 from lab.guest_view import GuestView
 from protocol.ids import Irq, Relid
@@ -66,6 +67,10 @@ class Report:
     checks: list[Check]
     totals: dict[str, int]
     complaints: list[str]
+    warnings: list[str] = field(default_factory=list)
+    """Of drivers from outside the tree, which went on."""
+    mistakes: list[str] = field(default_factory=list)
+    """Of drivers and devices from outside the tree: each cost the context, or the device, that made it."""
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -80,6 +85,8 @@ class Report:
             "checks": [{**asdict(check), "holds": check.holds} for check in self.checks],
             "totals": self.totals,
             "complaints": self.complaints,
+            "warnings": self.warnings,
+            "mistakes": self.mistakes,
             **self.facts,
         }
 
@@ -103,7 +110,19 @@ def make_report(policy: str, host: dict[str, Any], ports: list[dict[str, Any]], 
         *_channel_checks(policy, rows, host, guest),
         *_service_checks(host, guest),
     ]
-    return Report(policy, host["version"], rows, checks, _totals(host, ports, guest), host["complaints"])
+    return Report(
+        policy,
+        host["version"],
+        rows,
+        checks,
+        _totals(host, ports, guest),
+        host["complaints"],
+        guest.said_of_modules(Severity.WARNING),
+        [
+            *(f"driver {line}" for line in guest.said_of_modules(Severity.OOPS)),
+            *(f"device {line}" for line in host["failures"]),
+        ],
+    )
 
 
 def _signal_checks(host: dict[str, Any]) -> Iterator[Check]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from lab.api import Vm
 from lab.console import Console
 from lab.report import Report
-from lab.workload import ImageDigests, PatternRange, read_check, read_disk, write_checks, write_pattern
+from lab.workload import ImageDigests, PatternRange, has_disk, read_check, read_disk, write_checks, write_pattern
 from protocol.errors import ExitCode, OperatorError
 
 DEFAULT_IMAGE_BYTES = 4 << 20
@@ -32,19 +32,22 @@ async def run(vm: Vm, options: RunOptions, console: Console, stop: asyncio.Event
     began = vm.now()
     console.stage(f"{vm.spec.vcpus} vCPUs, policy {vm.spec.policy}: probing devices")
     await vm.settled()
-    digest = await read_disk(vm, console.progress)
-    if disk.writable:
+    digest = await read_disk(vm, console.progress) if has_disk(vm) or not vm.spec.drivers else None
+    if digest is not None and disk.writable:
         await write_pattern(vm, place, console.progress)
     await _rest(vm, began, options.duration, console, stop)
     report = await vm.report()
-    report.checks.insert(0, read_check(digest, before))
-    report.facts["sha256"] = digest
-    if disk.writable:
+    if digest is not None:
+        report.checks.insert(0, read_check(digest, before))
+        report.facts["sha256"] = digest
+    if digest is not None and disk.writable:
         report.checks[1:1] = write_checks(before, await ImageDigests.of(disk.path, place), place, vm.spec.seed)
     console.result(vm.files.read("/proc/interrupts").decode(), report)
     if options.json_path is not None:
         _write_json(options.json_path, report)
-    return ExitCode.CHECK_FAILED if report.failed else ExitCode.SUCCESS
+    if report.failed:
+        return ExitCode.CHECK_FAILED
+    return ExitCode.DEVICE if report.mistakes else ExitCode.SUCCESS
 
 
 async def _rest(vm: Vm, began: float, duration: float, console: Console, stop: asyncio.Event) -> None:

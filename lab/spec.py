@@ -64,6 +64,10 @@ class VmSpec:
     """The CPUs of each NUMA node; without any, one node."""
     isolated: list[int] = field(default_factory=list)
     """``isolcpus=managed_irq,...``"""
+    drivers: list[str] = field(default_factory=list)
+    """Files with drivers from outside the tree, which are asked before the tree's own."""
+    device_files: list[str] = field(default_factory=list)
+    """Files with devices from outside the tree, which are offered after ``devices``."""
     host_options: dict[str, Any] = field(default_factory=dict)
     """Named behaviours of the VMBus server, see ``host.vmbus.options``."""
 

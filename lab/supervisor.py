@@ -32,7 +32,7 @@ from guest.process.locks import InheritedLocks
 from guest.process.worker import WorkerSpec, run_worker
 from host.process.main import HostSpec, run_host
 from lab import rundir
-from lab.machine import guest_spec, machine_spec
+from lab.machine import Outside, guest_spec, machine_spec
 from lab.spec import LinuxSpec, VmSpec
 from protocol.errors import ExitCode, OperatorError
 from protocol.journal import merge, pack
@@ -73,6 +73,7 @@ class Supervisor:
 
     def __init__(self, spec: VmSpec) -> None:
         self.spec = spec
+        self.outside = Outside.of(spec)
         self.ram = GuestRam.create(spec.memory_mb << 20, f"vmbus-lab:{spec.name}:ram")
         self.kernel_fd = os.memfd_create(f"vmbus-lab:{spec.name}:kernel", os.MFD_CLOEXEC)
         os.ftruncate(self.kernel_fd, KERNEL_BYTES)
@@ -161,12 +162,12 @@ class Supervisor:
 
     def _host(self, supervisor: int, life: int, status: int, journal: int | None) -> int:
         """The host takes the directory away with it: supervisor and command may both have been killed."""
-        spec = HostSpec(str(self.directory), self.epoch, machine_spec(self.spec))
+        spec = HostSpec(str(self.directory), self.epoch, machine_spec(self.spec, self.outside))
         return run_host(spec, self.ram, life, status, journal, partial(rundir.remove, self.spec.name, supervisor))
 
     def _start_workers(self) -> None:
         """The emulated guest: a process for each vCPU."""
-        spec, guest = self.spec, guest_spec(self.spec)
+        spec, guest = self.spec, guest_spec(self.spec, self.outside)
         for cpu in range(spec.vcpus):
             worker = WorkerSpec(cpu, spec.vcpus, str(self.directory), guest, self.epoch, spec.seed)
             self._fork(

@@ -66,6 +66,8 @@ class Watchdog:
 
     def _state(self, relid: Relid, words: ChannelWords) -> tuple[int, ...] | None:
         """What would change if anything went on: (bytes waiting, indices, interrupts), None if nothing waits."""
+        if not words.callback:
+            return None  # closed meanwhile, or its driver is dead: the guest has said so
         first, pages = words.ring_pfn + words.send_pages, words.ring_pages - words.send_pages
         control = self._ram[first * PAGE_SIZE :][:16].cast("I")
         write, read = control[0], control[1]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from guest.block.disk import LIVE, DiskWords
 from guest.programs.checksum import ChecksumWords
 from guest.programs.pattern import PatternCpuWords, PatternWords, pattern
 from guest.programs.program import ProgramWords
@@ -46,6 +47,11 @@ async def finished(vm: Vm, words: ProgramWords, what: str, done: Callable[[], in
         vm.watchdog.check(vm.now())
     if words.failed:
         raise VmFailure(ExitCode.DEVICE, f"{what}: {words.error}")
+
+
+def has_disk(vm: Vm) -> bool:
+    """Somebody drives the disk. A driver from outside the tree may have the controller and make no disk of it."""
+    return any(disk.state == LIVE for disk in vm.memory.find(DiskWords))
 
 
 async def read_disk(vm: Vm, progress: Progress) -> str:

@@ -13,7 +13,7 @@ class ExitCode(IntEnum):
     SUPERVISOR_DIED = 4
     PEER = 5  # somebody broke the protocol on the socket
     STRANDED = 6  # a lost interrupt: a channel has data and nobody will look
-    DEVICE = 7  # a device of the host failed, as a disk image that shrinks
+    DEVICE = 7  # a device failed, as a disk image that shrinks, or a driver or device from outside the tree
     BUG = 70  # an exception that nobody expected
     INTERRUPTED = 130  # Ctrl-C
     TERMINATED = 143  # SIGTERM

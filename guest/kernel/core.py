@@ -14,6 +14,7 @@ from typing import Protocol
 
 from guest.kernel.locks import LockBank, Locks
 from guest.kernel.memory import Array, KernelMemory, Struct
+from guest.kernel.oops import Oops
 from guest.kernel.pages import PageAllocator
 from guest.kernel.rwsem import RwSemaphore, RwSemaphoreWords
 from guest.kernel.sched import Scheduler, Task, park
@@ -21,7 +22,7 @@ from guest.kernel.smp import CallAll, CallAllWords, CallQueue, CrossCalls
 from guest.kernel.softirq import Softirq
 from guest.kernel.tasklet import Tasklet, TaskletWords
 from guest.kernel.wait import Completion, CompletionWords, Mutex, MutexWords, WaitQueue, WaitWords
-from protocol.ids import Cpu, VpIndex
+from protocol.ids import PAGE_SIZE, Cpu, Pfn, VpIndex
 from protocol.port.vp_port import VpPort
 from protocol.wire.hypercall import Code, ControlWord
 from protocol.wire.synic import HYPERV_STIMER0_VECTOR
@@ -81,7 +82,8 @@ class Core:
         self.clock = clock
         self.point = point
         self.locks = Locks(bank, self)
-        self.sched = Scheduler(self.locks.held)
+        self.oops = Oops(cpu, memory, self.locks)
+        self.sched = Scheduler(self.locks.held, self.oops)
         self.parked: dict[Task, None] = {}
         self.softirqs: deque[Softirq] = deque()
         self.vectors: dict[int, Callable[[], None]] = {}
@@ -200,6 +202,11 @@ class Core:
     def interruptible(self) -> bool:
         return not self._irqs_off
 
+    def buffer(self, first: Pfn, count: int) -> memoryview:
+        """The bytes of pages that are allocated, and no others. Raises ``ValueError`` if they are not."""
+        self.pages.check(first, count)
+        return self.ram.bytes[first * PAGE_SIZE : (first + count) * PAGE_SIZE]
+
     # --- time -------------------------------------------------------------------------------------------------------
 
     def call_later(self, seconds: float, then: Callable[[], None]) -> Timer:
@@ -213,7 +220,8 @@ class Core:
     def timer_interrupt(self) -> None:
         """``hv_stimer0_isr``: run what has expired."""
         while self._expired:
-            self._expired.popleft()()
+            with self.oops.containing("a timer"):
+                self._expired.popleft()()
 
     async def sleep(self, seconds: float) -> None:
         """``msleep``."""

@@ -108,8 +108,19 @@ class Array(Field):
         return self if at is None else self.view(at)
 
 
-class Struct:
-    """A view on one structure in kernel memory. Holds no state of its own: two views of one place are equal in all."""
+class StructType(type):
+    """Makes every structure one of words alone: an attribute that is not declared cannot be set."""
+
+    def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any) -> StructType:
+        namespace.setdefault("__slots__", ())
+        return super().__new__(mcls, name, bases, namespace, **kwargs)
+
+
+class Struct(metaclass=StructType):
+    """A view on one structure in kernel memory. Holds no state of its own: two views of one place are equal in all.
+
+    To store to an attribute that is no field raises ``AttributeError``: no other CPU would ever see it.
+    """
 
     __slots__ = ("base", "memory")
     fields: ClassVar[dict[str, Field]] = {}

@@ -69,6 +69,15 @@ class PageAllocator:
             assert taken & mask == mask, f"double free of frame {first}"
             self._store(bitmap, taken & ~mask)
 
+    def check(self, first: Pfn, count: int) -> None:
+        """Raises ``ValueError`` unless all of these frames are handed out."""
+        pool, start = divmod(first - 1, self._per_pool)
+        if count > 0 and 0 <= pool < len(self._bitmaps):
+            mask = ((1 << count) - 1) << start
+            if int.from_bytes(self._bitmaps[pool].tobytes(), "little") & mask == mask:
+                return
+        raise ValueError(f"frames {first} + {count} are not allocated")
+
     @staticmethod
     def _store(bitmap: memoryview, taken: int) -> None:
         bitmap[:] = memoryview(taken.to_bytes(len(bitmap) * 8, "little")).cast("Q")

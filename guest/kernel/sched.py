@@ -12,6 +12,7 @@ from collections.abc import Coroutine, Generator
 from typing import Any
 
 from guest.kernel.locks import Held
+from guest.kernel.oops import MISTAKES, Oops
 
 
 @types.coroutine
@@ -47,7 +48,7 @@ class Task:
             self._coroutine.send(None)
         except StopIteration:
             self._end()
-        except Exception as error:
+        except MISTAKES as error:
             self._end()
             self.failure = error
             self._scheduler.failed(self, error)
@@ -65,13 +66,14 @@ class Task:
 class Scheduler:
     """The run queue of one CPU. ``tasks`` are all that have not ended, oldest first."""
 
-    __slots__ = ("_held", "current", "ready", "tasks")
+    __slots__ = ("_held", "_oops", "current", "ready", "tasks")
 
-    def __init__(self, held: Held) -> None:
+    def __init__(self, held: Held, oops: Oops) -> None:
         self.tasks: dict[Task, None] = {}
         self.ready: deque[Task] = deque()
         self.current: Task | None = None
         self._held = held
+        self._oops = oops
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> Task:
         """Start a task; it first runs when the CPU comes round to it."""
@@ -84,7 +86,15 @@ class Scheduler:
         """Run the next ready task until it parks."""
         task = self.ready.popleft()
         self.current = task
-        task.step()
+        lockups = self._oops.lockups
+        if lockups is None:
+            task.step()
+        else:
+            lockups.enter()
+            try:
+                task.step()
+            finally:
+                lockups.leave()
         self.current = None
         assert not self._held.count, f"{task.name} parked while holding a spin lock"
 
@@ -93,8 +103,10 @@ class Scheduler:
         for task in list(self.tasks):
             task.close()
 
-    def failed(self, task: Task, error: Exception) -> None:
-        """A task ended by an exception is a bug of the kernel that runs it: nothing may go on as if it had not."""
+    def failed(self, task: Task, error: BaseException) -> None:
+        """An exception ends a task. If no module raised it, it is a bug of the kernel: nothing may go on after it."""
+        if self._oops.contain(error, f"task {task.name}"):
+            return
         raise RuntimeError(f"kernel task {task.name} failed: {error!r}") from error
 
     async def pause(self) -> None:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from guest.kernel.locks import IrqSpinLock
 from guest.kernel.memory import Struct, Word
 from guest.kernel.sched import Scheduler, Task, park
 from protocol.ids import Cpu
+
+if TYPE_CHECKING:
+    from guest.kernel.core import Timer
 
 
 class WaitWords(Struct):
@@ -44,6 +47,9 @@ class Waiting(Protocol):
 
     def reschedule(self, cpu: Cpu) -> None:
         """Make ``cpu`` look at its parked tasks again (``smp_send_reschedule``)."""
+
+    def call_later(self, seconds: float, then: Callable[[], None]) -> Timer:
+        """Run ``then`` in interrupt context of this CPU after ``seconds``."""
 
 
 class WaitQueue:
@@ -90,9 +96,10 @@ class WaitQueue:
 class Completion:
     """``struct completion`` shared by all CPUs. ``reinit`` before the request is sent, as in the kernel."""
 
-    __slots__ = ("_queue", "_words")
+    __slots__ = ("_core", "_queue", "_words")
 
     def __init__(self, words: CompletionWords, lock: IrqSpinLock, core: Waiting) -> None:
+        self._core = core
         self._words = words
         self._queue = WaitQueue(words, lock, core)
 
@@ -106,6 +113,21 @@ class Completion:
     async def wait(self) -> None:
         words = self._words
         await self._queue.wait_event(lambda: words.done != 0)
+
+    async def wait_timeout(self, seconds: float) -> bool:
+        """``wait_for_completion_timeout``. False: it took too long."""
+        words, task, late = self._words, self._core.sched.current, False
+        assert task is not None, "only a task can wait"
+
+        def expire() -> None:
+            nonlocal late
+            late = True
+            task.wake()
+
+        timer = self._core.call_later(seconds, expire)
+        await self._queue.wait_event(lambda: words.done != 0 or late)
+        timer.cancel()
+        return words.done != 0
 
 
 class Mutex:

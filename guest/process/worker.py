@@ -21,6 +21,7 @@ from guest.kernel.core import Core, Timer
 from guest.kernel.locks import LockBank
 from guest.kernel.memory import KernelMemory
 from guest.machine import GuestCpu, GuestSpec
+from guest.process.lockup import SoftLockups
 from protocol.ids import Cpu, VpIndex
 from protocol.journal import Recorder
 from protocol.port.vp_port import VpPort
@@ -82,6 +83,10 @@ class Worker:
         self.port = VpPort(VpIndex(spec.cpu), ram, wire)
         recorder = Recorder(f"cpu{spec.cpu}", clock.now, partial(os.write, journal)) if journal is not None else None
         self.core = Core(Cpu(spec.cpu), spec.cpus, self.port, KernelMemory(kernel), bank, clock)
+        if spec.guest.modules:
+            self.lockups = SoftLockups(spec.guest.module_names, lambda: spec.cpu)
+            self.core.oops.lockups = self.lockups.of(spec.cpu)
+            self.lockups.start()
         self.guest = GuestCpu(self.core, spec.guest, full_fence, recorder)
         wire.deliver = self.port.receive
         self.pump = Pump(child.loop, wire.socket, wire.receive, self.core.run)

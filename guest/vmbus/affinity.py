@@ -70,7 +70,8 @@ def target_cpu_changed(bus: Vmbus, channel: VmbusChannel, old: Cpu, new: Cpu) ->
             bus.numa.clear_allocated_cpu(old)
     driver = channel.driver
     if driver is not None:
-        driver.change_target_cpu(channel, old, new)
+        with bus.core.oops.containing("change_target_cpu"):
+            driver.change_target_cpu(channel, old, new)
 
 
 def vmbus_send_modifychannel(bus: Vmbus, relid: Relid, cpu: Cpu) -> None:

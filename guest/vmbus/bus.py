@@ -82,7 +82,9 @@ class Vmbus:
         self.cpus_read_lock = hotplug.cpus_read_lock
         hotplug.setup_starting(self.channels.rebuild)
         hotplug.setup_state(CpuhpStep("hyperv/vmbus:online", self._synic_up, self._synic_down))
-        self.drivers = [each(core, self) for each in drivers]
+        self.drivers = [driver(core, self) for driver in drivers]
+        for each in self.drivers:
+            each.seal(core.oops)
 
     async def _synic_up(self) -> None:
         self.synic.hv_synic_init()

@@ -76,8 +76,8 @@ class VmbusChannel:
     async def open(self, send_bytes: int, recv_bytes: int, user_data: bytes = b"") -> None:
         """``vmbus_open``: rings of these sizes (control page included, whole pages), up to 120 bytes for the device.
 
-        Raises EINVAL (open already), ENOMEM, EDQUOT (GPADL refused), EBUSY (the IRQ is taken), ENODEV (rescinded),
-        EAGAIN (the host refused), and what posting raises.
+        Raises EINVAL (open already, or no whole pages), ENOMEM, EDQUOT (GPADL refused), EBUSY (the IRQ is taken),
+        ENODEV (rescinded), EAGAIN (the host refused), and what posting raises.
         """
         if len(user_data) > USER_DEFINED_BYTES:
             raise VmbusError(errno.EINVAL, f"{len(user_data)} bytes for the device, at most {USER_DEFINED_BYTES}")

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, ClassVar
+import sys
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
+from guest.kernel.oops import MISTAKES, Oops, Severity
+from guest.vmbus.errors import VmbusError
+from guest.vmbus.words import ChannelState
 from protocol.ids import Cpu
 
 if TYPE_CHECKING:
@@ -28,7 +34,7 @@ class VmbusDevice:
         self.lock = channel.bus.core.mutex(channel.bus.tables.device_locks[channel.relid])
 
 
-class HvDriver:
+class HvDriver(ABC):
     """``struct hv_driver``: subclass it, name the classes of devices it drives, and register it with the system.
 
     It is constructed once on every CPU. ``probe``, ``remove`` and ``sc_creation_callback`` run on the connect CPU in
@@ -38,31 +44,45 @@ class HvDriver:
 
     name: ClassVar[str]
     id_table: ClassVar[tuple[UUID, ...]] = ()
+    _sealed: Oops | None = None
 
     def __init__(self, core: Core, bus: Vmbus) -> None:
         self.core = core
         self.bus = bus
 
+    def seal(self, oops: Oops) -> None:
+        """The driver is constructed. From now on one of a module's own attributes that changes is warned about."""
+        if type(self).__module__ in oops.modules:
+            self._sealed = oops
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._sealed is not None:
+            what = f"{type(self).__name__}.{name} is set outside __init__: no other CPU sees it"
+            self._sealed.warn(sys._getframe(1), f"{what}; declare a Word and use channel.state()")
+        super().__setattr__(name, value)
+
+    @abstractmethod
     async def probe(self, device: VmbusDevice) -> None:
         """Take the device, as a rule by opening its channel. An ``OSError`` means that the driver does not."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def remove(self, device: VmbusDevice) -> None:
         """Let go of the device, as a rule by closing its channel."""
-        raise NotImplementedError
 
+    @abstractmethod
     def onchannel_callback(self, channel: VmbusChannel) -> None:
         """The host signalled, or this side looks again: take what is in the ring. Spurious calls happen."""
-        raise NotImplementedError
 
     async def sc_creation_callback(self, channel: VmbusChannel) -> None:
         """The host offered a sub-channel, and the driver had asked to be told (``set_sc_creation_callback``)."""
+        return
 
     def sub_channel_rescinded(self, channel: VmbusChannel) -> None:
         """The host has taken an open sub-channel back; it is closed with its primary. (Linux tells nobody.)"""
 
     def change_target_cpu(self, channel: VmbusChannel, old: Cpu, new: Cpu) -> None:
         """``change_target_cpu_callback``: the channel interrupts ``new`` now. Runs with interrupts off."""
+        return
 
 
 async def bind(bus: Vmbus, driver: HvDriver, device: VmbusDevice) -> int:
@@ -82,6 +102,12 @@ async def bind(bus: Vmbus, driver: HvDriver, device: VmbusDevice) -> int:
         except OSError as error:
             words.driver = 0
             number = error.errno or errno.EIO
+            bus.core.oops.contain(error, "probe", Severity.WARNING)
+        except MISTAKES as error:
+            if not bus.core.oops.contain(error, "probe"):
+                raise
+            await _leave(device)
+            number = errno.EFAULT
     bus.printk(f"hv_vmbus: probe failed for device {device.name} (-{number})")
     if number not in (errno.ENODEV, errno.ENXIO):
         bus.printk(f"{driver.name} {device.name}: probe with driver {driver.name} failed with error -{number}")
@@ -93,5 +119,14 @@ async def unbind(device: VmbusDevice) -> None:
     async with device.lock:
         driver = device.channel.driver
         if driver is not None:
-            await driver.remove(device)
-            device.channel.words.driver = 0
+            with driver.core.oops.containing("remove"):
+                await driver.remove(device)
+            await _leave(device)
+
+
+async def _leave(device: VmbusDevice) -> None:
+    """The driver is gone. A channel that it has left open is closed for it; Linux would leave that, and its memory."""
+    if device.channel.words.state == ChannelState.OPENED:
+        with suppress(VmbusError):
+            await device.channel.close()
+    device.channel.words.driver = 0

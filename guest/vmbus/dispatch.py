@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from guest.kernel.oops import MISTAKES
 from guest.vmbus.words import CallbackMode, ChannelWords, VmbusCpuWords
 from protocol.errors import PeerError
 
@@ -65,17 +66,33 @@ def vmbus_on_event(channel: VmbusChannel) -> None:
 
 
 def run_callback(channel: VmbusChannel) -> None:
-    """``onchannel_callback`` of the bound driver. A host that breaks the protocol loses the channel, not the guest."""
+    """``onchannel_callback`` of the bound driver.
+
+    A host that breaks the protocol loses the channel, and so does a driver from outside that fails; not the guest.
+    """
     driver = channel.driver
     if driver is None:
         return
+    oops = channel.bus.core.oops
+    lockups = oops.lockups
     try:
-        driver.onchannel_callback(channel)
+        if lockups is None:
+            driver.onchannel_callback(channel)
+        else:
+            lockups.enter()
+            try:
+                driver.onchannel_callback(channel)
+            finally:
+                lockups.leave()
     except PeerError as error:
-        give_up(channel, error)
+        give_up(channel, str(error))
+    except MISTAKES as error:
+        if not oops.contain(error, f"onchannel_callback of channel {channel.relid}"):
+            raise
+        give_up(channel, f"its driver {driver.name} is dead")
 
 
-def give_up(channel: VmbusChannel, error: PeerError) -> None:
+def give_up(channel: VmbusChannel, why: str) -> None:
     """No callback of this channel runs any more; to close it is still possible."""
     channel.words.callback = 0
-    channel.bus.printk(f"hv_vmbus: channel {channel.relid} is stopped: {error}")
+    channel.bus.printk(f"hv_vmbus: channel {channel.relid} is stopped: {why}")

@@ -110,5 +110,6 @@ async def vmbus_add_channel_work(channel: VmbusChannel, mapped: bool) -> None:
     if primary is None:
         bus.probing.attach(channel.device)
     elif primary.words.sc_creation_callback and primary.driver is not None:
-        await primary.driver.sc_creation_callback(channel)
+        with bus.core.oops.containing("sc_creation_callback"):
+            await primary.driver.sc_creation_callback(channel)
     words.probe_done = 1

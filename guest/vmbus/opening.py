@@ -46,6 +46,8 @@ async def vmbus_open(channel: VmbusChannel, send_bytes: int, recv_bytes: int, us
 
 def _alloc_ring(channel: VmbusChannel, send_bytes: int, recv_bytes: int) -> None:
     """``vmbus_alloc_ring``: both rings in one run of pages, the one to the host first."""
+    if send_bytes % PAGE_SIZE or recv_bytes % PAGE_SIZE or min(send_bytes, recv_bytes) < 2 * PAGE_SIZE:
+        raise VmbusError(errno.EINVAL, f"rings of {send_bytes} and {recv_bytes} bytes: give at least two whole pages")
     words = channel.words
     words.send_pages = send_bytes // PAGE_SIZE
     words.ring_pages = words.send_pages + recv_bytes // PAGE_SIZE

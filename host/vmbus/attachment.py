@@ -8,14 +8,10 @@ from host.vmbus.link import Link
 from host.vmbus.opened import Counts, OpenedChannel
 from host.vmbus.options import LOOK_AFTER_OPEN_SECONDS, Step
 from host.vmbus.tables.channel import ChannelEvent
-from host.vsp.device import Device
-from protocol.errors import OperatorError, PeerError
+from host.vsp.device import Device, DeviceFailed
+from protocol.errors import PeerError
 from protocol.ids import ConnectionId, Relid, VpIndex
 from protocol.wire.messages import OpenChannel
-
-
-class DeviceFailed(OperatorError):
-    """A device raised something other than PeerError, or broke its contract: a mistake of its author."""
 
 
 class Attachment:
@@ -119,7 +115,7 @@ class Attachment:
         """Whether the call came back.  What it raised instead is reported and goes no further."""
         try:
             call()
-        except PeerError as error:
+        except (PeerError, DeviceFailed) as error:
             self._link.complain(error)
         except Exception as error:
             failure = DeviceFailed(f"{self.device.offer.class_id}: fix {name}, it raised {error!r}")

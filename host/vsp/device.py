@@ -17,6 +17,10 @@ from protocol.ring import RingReader, RingWriter
 from protocol.wire.gpadl import GpaRange
 
 
+class DeviceFailed(OperatorError):
+    """A device raised something other than PeerError, or broke its contract: a mistake of its author."""
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """What a device says of itself in OFFERCHANNEL; relid and connection id are the server's to choose.

@@ -33,6 +33,8 @@ class Setting:
     sub_channels: SubChannels
     open_disk: Callable[[Disk], BlockBackend]
     complain: Callable[[PeerError | OperatorError], None]
+    withdraw: Callable[[], None]
+    """Take the device away from the guest: it cannot go on."""
     vcpus: int
     time_scale: float
 

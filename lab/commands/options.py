@@ -82,6 +82,20 @@ def vm_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Choice(["2.4", "3.0", "4.0", "4.1", "5.0", "5.1", "5.2", "5.3"]),
             help="Newest VMBus protocol that the guest asks for.",
         ),
+        click.option(
+            "--driver",
+            "drivers",
+            multiple=True,
+            metavar="FILE",
+            help="Load a guest driver of yours from a Python file; it is asked before those of the tree. Repeatable.",
+        ),
+        click.option(
+            "--device",
+            "device_files",
+            multiple=True,
+            metavar="FILE",
+            help="Offer a device of yours, from a Python file. Repeatable.",
+        ),
     ]
     for option in reversed(options):
         command = option(command)
@@ -100,6 +114,8 @@ def vm_spec(options: dict[str, Any]) -> VmSpec:
         name=options["name"],
         disks=[image] if image else [],
         **{key: value for key, value in given.items() if value is not None},
+        drivers=list(options.get("drivers", ())),
+        device_files=list(options.get("device_files", ())),
     )
 
 

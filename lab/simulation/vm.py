@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 from guest.kernel.core import Core
 from guest.kernel.memory import KernelMemory
 from guest.machine import GuestCpu
+from guest.process.lockup import SoftLockups
 from host.faults import FAULTS
 from host.machine import Machine
 from host.operator import operate
@@ -18,7 +19,7 @@ from host.vsp.kind import Disk
 from lab.failure import VmFailure
 from lab.files import Files
 from lab.guest_view import GuestView
-from lab.machine import guest_spec, machine_spec
+from lab.machine import Outside, guest_spec, machine_spec
 from lab.report import Report, consistent, make_report
 from lab.simulation.hub import Deadlock, Hub, OutOfTime
 from lab.simulation.locks import SimulatedLocks
@@ -59,9 +60,11 @@ class SimulatedCpu:
         clock = SimulatedClock(hub, _at_once)
         memory = KernelMemory(vm.kernel)
         self.core = Core(Cpu(cpu), vm.spec.vcpus, self.port, memory, vm.locks, clock, hub.point)
-        self.guest = GuestCpu(self.core, guest_spec(vm.spec), lambda: None, vm.recorder(self.name))
+        if vm.lockups is not None:
+            self.core.oops.lockups = vm.lockups.of(cpu)
+        self.guest = GuestCpu(self.core, vm.guest_spec, lambda: None, vm.recorder(self.name))
         self.link.held = self.core.locks.held
-        runner = hub.add(self.name, self._body, self._can_run)
+        runner = self.runner = hub.add(self.name, self._body, self._can_run)
         runner.may_interrupt = lambda: bool(self.port.pending) and self.core.interruptible
         runner.interrupt = self.core.poll
         self.enter(self._boot)
@@ -109,11 +112,13 @@ class SimulatedVM:
 
     async def __aenter__(self) -> Self:
         spec, hub = self.spec, self.hub
+        outside = Outside.of(spec)
+        self.guest_spec = guest_spec(spec, outside)
         self.ram = GuestRam.create(spec.memory_mb << 20, f"vmbus-lab:{spec.name}:ram")
         self.kernel = memoryview(bytearray(KERNEL_BYTES)).cast("Q")
         self._inbox: deque[Callable[[], None]] = deque()
         self.host = Machine(
-            machine_spec(spec),
+            machine_spec(spec, outside),
             self.ram,
             self._transmit,
             SimulatedClock(hub, self._inbox.append),
@@ -122,15 +127,20 @@ class SimulatedVM:
             self.recorder("host"),
             hub.point,
         )
+        self.lockups = SoftLockups(self.guest_spec.module_names, self._running_cpu) if outside.drivers else None
         self.cpus = [SimulatedCpu(cpu, self) for cpu in range(spec.vcpus)]
         hub.add("host", self._host_body, self._host_can_run)
         self.memory = KernelMemory(self.kernel)
         self.guest = GuestView(self.memory)
         self.files = Files(self.guest.root(self.ram.bytes), self._write)
         self.watchdog = Watchdog(self.guest, self.ram.bytes)
+        if self.lockups is not None:
+            self.lockups.start()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
+        if self.lockups is not None:
+            self.lockups.stop()
         for cpu in self.cpus:
             cpu.port.pending = 0  # or the locks that are let go would let interrupts in
         self.hub.close()
@@ -147,6 +157,10 @@ class SimulatedVM:
     def recorder(self, who: str) -> Recorder:
         """The journal of one participant: all write into one list, in the order in which things happen."""
         return Recorder(who, lambda: self.hub.time, self.records.append)
+
+    def _running_cpu(self) -> int:
+        """The CPU whose greenlet runs; -1 for the host's."""
+        return next((number for number, cpu in enumerate(self.cpus) if cpu.runner is self.hub.current), -1)
 
     def _transmit(self, vp: VpIndex, data: bytes) -> None:
         self.cpus[vp].link.to_port.append(data)

@@ -338,10 +338,11 @@ class Machine:
         cpus: int,
         policy: Policy,
         *,
-        driver: type[Recorder] = Recorder,
+        driver: type[HvDriver] = Recorder,
         versions: tuple[Version, ...] = (Version.V5_3,),
         max_version: Version = Version.V5_3,
         topology: Topology | None = None,
+        modules: frozenset[str] = frozenset(),
     ) -> None:
         self.ram = GuestRam.create(16 << 20, "test")
         self.clock = Clock()
@@ -364,6 +365,7 @@ class Machine:
                 fence=full_fence,
                 topology=topology,
                 max_version=max_version,
+                modules=modules,
             )
             for core in self.cores
         ]
@@ -435,7 +437,7 @@ class Machine:
         return result[0]
 
     def bind(self, relid: int) -> bool:
-        return not self.do(bind(self.bus, self.driver(), self.channel(relid).device))
+        return not self.do(bind(self.bus, self.bus.drivers[0], self.channel(relid).device))
 
     def unbind(self, relid: int) -> None:
         self.do(unbind(self.channel(relid).device))

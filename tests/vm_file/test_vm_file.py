@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab import vm_file
-from lab.machine import guest_spec, machine_spec
+from lab.machine import Outside, guest_spec, machine_spec
 from lab.spec import VmSpec
 from protocol.errors import OperatorError
 from protocol.wire.versions import Version
@@ -46,7 +46,8 @@ def test_a_file_describes_a_vm(tmp_path: Path) -> None:
     )
     spec = vm_file.load(str(path))
     assert VmSpec.from_json(spec.to_json()) == spec
-    host, guest = machine_spec(spec), guest_spec(spec)
+    outside = Outside.of(spec)
+    host, guest = machine_spec(spec, outside), guest_spec(spec, outside)
     assert [(device.name, device.relid) for device in host.devices] == [("boot", 14), ("data", None)]
     assert host.sub_channel_order == ("data", "boot")
     assert host.vmbus.max_version == Version.V5_3 and {step.name for step in host.vmbus.delay} == {"MODIFY"}
@@ -56,7 +57,8 @@ def test_a_file_describes_a_vm(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["small"])
 def test_every_preset_is_a_vm(name: str) -> None:
-    machine_spec(vm_file.load(name))
+    spec = vm_file.load(name)
+    machine_spec(spec, Outside.of(spec))
 
 
 @pytest.mark.parametrize(

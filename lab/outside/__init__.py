@@ -1,0 +1,1 @@
+"""Drivers and devices that a VM brings along, from files outside the tree."""
