@@ -79,6 +79,7 @@ class HvDriver(ABC):
 
     def sub_channel_rescinded(self, channel: VmbusChannel) -> None:
         """The host has taken an open sub-channel back; it is closed with its primary. (Linux tells nobody.)"""
+        return
 
     def change_target_cpu(self, channel: VmbusChannel, old: Cpu, new: Cpu) -> None:
         """``change_target_cpu_callback``: the channel interrupts ``new`` now. Runs with interrupts off."""

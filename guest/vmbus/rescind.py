@@ -54,5 +54,6 @@ async def _rescind_sub_channel(channel: VmbusChannel) -> None:
             await hv_process_channel_removal(channel)
         else:
             if channel.driver is not None:
-                channel.driver.sub_channel_rescinded(channel)
+                with channel.bus.core.oops.containing("sub_channel_rescinded"):
+                    channel.driver.sub_channel_rescinded(channel)
             channel.rescind_event.complete()
