@@ -57,7 +57,7 @@ class NetvscChannel:
             taken = self.channel.receive(self._take, limit) if limit else 0
             answered = self.receives.send_completions()
         except PeerError as error:
-            give_up(self.channel, error)
+            give_up(self.channel, str(error))
             self.napi.complete_done()
             return 0
         self.sends.wake()
@@ -71,7 +71,7 @@ class NetvscChannel:
         try:
             return self.channel.inbound.unmask()
         except PeerError as error:
-            give_up(self.channel, error)
+            give_up(self.channel, str(error))
             return False
 
     def _take(self, packet: Packet) -> None:
