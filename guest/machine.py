@@ -7,7 +7,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from guest.drivers.hid_hyperv.driver import HidHyperv
+from guest.drivers.hv_balloon.driver import HvBalloon
 from guest.drivers.hv_util.driver import HvUtils
+from guest.drivers.hyperv_fb.driver import HypervFb
+from guest.drivers.hyperv_keyboard.driver import HypervKeyboard
 from guest.drivers.netvsc.driver import Netvsc
 from guest.drivers.storvsc.driver import Storvsc
 from guest.faults import FAULTS
@@ -52,7 +56,15 @@ LOCK_FAMILIES = (
 
 SETTLE_LOOK_SECONDS = 0.001
 
-DRIVERS: Final[tuple[type[HvDriver], ...]] = (HvUtils, Storvsc, Netvsc)
+DRIVERS: Final[tuple[type[HvDriver], ...]] = (
+    HvUtils,
+    Storvsc,
+    Netvsc,
+    HvBalloon,
+    HypervKeyboard,
+    HidHyperv,
+    HypervFb,
+)
 """What the guest has loaded, in the order in which the drivers are asked."""
 
 

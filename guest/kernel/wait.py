@@ -77,6 +77,21 @@ class WaitQueue:
             await park()
         core.parked.pop(task, None)
 
+    async def wait_event_timeout(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """``wait_event_timeout(wq, condition, timeout)``: whether the condition held in time."""
+        task, late = self._core.sched.current, False
+        assert task is not None, "only a task can wait"
+
+        def expire() -> None:
+            nonlocal late
+            late = True
+            task.wake()
+
+        timer = self._core.call_later(seconds, expire)
+        await self.wait_event(lambda: condition() or late)
+        timer.cancel()
+        return condition()
+
     def _prepare_to_wait(self) -> None:
         with self._lock:
             self._words.waiters |= 1 << self._core.cpu
@@ -96,10 +111,9 @@ class WaitQueue:
 class Completion:
     """``struct completion`` shared by all CPUs. ``reinit`` before the request is sent, as in the kernel."""
 
-    __slots__ = ("_core", "_queue", "_words")
+    __slots__ = ("_queue", "_words")
 
     def __init__(self, words: CompletionWords, lock: IrqSpinLock, core: Waiting) -> None:
-        self._core = core
         self._words = words
         self._queue = WaitQueue(words, lock, core)
 
@@ -116,18 +130,8 @@ class Completion:
 
     async def wait_timeout(self, seconds: float) -> bool:
         """``wait_for_completion_timeout``. False: it took too long."""
-        words, task, late = self._words, self._core.sched.current, False
-        assert task is not None, "only a task can wait"
-
-        def expire() -> None:
-            nonlocal late
-            late = True
-            task.wake()
-
-        timer = self._core.call_later(seconds, expire)
-        await self._queue.wait_event(lambda: words.done != 0 or late)
-        timer.cancel()
-        return words.done != 0
+        words = self._words
+        return await self._queue.wait_event_timeout(lambda: words.done != 0, seconds)
 
 
 class Mutex:

@@ -1,1 +1,1 @@
-"""Integration services of the guest: heartbeat, time synchronisation, shutdown (drivers/hv/hv_util.c)."""
+"""Integration services of the guest: heartbeat, time, shutdown, key-value pairs, backup (drivers/hv/hv_util.c)."""

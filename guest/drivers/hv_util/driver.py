@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from guest.drivers.hv_util.heartbeat import HeartbeatService
+from guest.drivers.hv_util.kvp import KvpService
 from guest.drivers.hv_util.negotiate import choose, encode_choice
 from guest.drivers.hv_util.service import Reply, UtilService, UtilWords
 from guest.drivers.hv_util.shutdown import ShutdownService
 from guest.drivers.hv_util.timesync import TimesyncService
+from guest.drivers.hv_util.vss import VssService
 from guest.kernel.core import Core
 from guest.vmbus.channel import VmbusChannel
 from guest.vmbus.device import HvDriver, VmbusDevice
@@ -16,7 +18,7 @@ from guest.vmbus.words import CallbackMode
 from protocol.errors import PeerError
 from protocol.ring import Packet
 from protocol.wire import pipe
-from protocol.wire.guids import HV_HEART_BEAT_GUID, HV_SHUTDOWN_GUID, HV_TS_GUID
+from protocol.wire.guids import HV_HEART_BEAT_GUID, HV_KVP_GUID, HV_SHUTDOWN_GUID, HV_TS_GUID, HV_VSS_GUID
 from protocol.wire.ic import IcFrame, IcMessage, IcVersion, Negotiate
 from protocol.wire.layout import Readable
 
@@ -30,19 +32,25 @@ RING_SIZE: Final = 16 * 1024
 class HvUtils(HvDriver):
     """Answers what the host asks. Its callback runs on whatever CPU the channel interrupts.
 
-    Simplified: KVP, VSS and file copy, which need daemons, are not there; and a callback takes all packets that have
-    come, where shutdown takes one (the host sends the next only after the answer).
+    Simplified: the daemons of key-value pairs and backups are part of the services, and answer at once; no file copy is
+    there; a callback takes all packets that have come, where most services take one (the host waits for the answer).
     """
 
     name = "hv_utils"
-    id_table = (HV_SHUTDOWN_GUID, HV_TS_GUID, HV_HEART_BEAT_GUID)
+    id_table = (HV_SHUTDOWN_GUID, HV_TS_GUID, HV_HEART_BEAT_GUID, HV_KVP_GUID, HV_VSS_GUID)
 
     def __init__(self, core: Core, bus: Vmbus) -> None:
         super().__init__(core, bus)
         self.heartbeat = HeartbeatService()
         self.timesync = TimesyncService(core)
         self.shutdown = ShutdownService(core)
-        services: tuple[UtilService[Any], ...] = (self.heartbeat, self.timesync, self.shutdown)
+        services: tuple[UtilService[Any], ...] = (
+            self.heartbeat,
+            self.timesync,
+            self.shutdown,
+            KvpService(core),
+            VssService(),
+        )
         self._services = {service.class_id: service for service in services}
 
     async def probe(self, device: VmbusDevice) -> None:

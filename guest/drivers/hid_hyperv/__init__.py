@@ -1,0 +1,1 @@
+"""The synthetic mouse of the guest (drivers/hid/hid-hyperv.c)."""

@@ -1,0 +1,1 @@
+"""Dynamic memory of the guest (drivers/hv/hv_balloon.c)."""

@@ -1,0 +1,1 @@
+"""Synthetic video of the guest (drivers/video/fbdev/hyperv_fb.c)."""

@@ -1,0 +1,1 @@
+"""The synthetic keyboard of the guest (drivers/input/serio/hyperv-keyboard.c)."""

@@ -1,0 +1,105 @@
+"""hyperv_keyboard: scan codes from the host. Here nobody is behind them, so they are counted."""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+from guest.drivers.conversation import answer, answered, send
+from guest.kernel.memory import Word
+from guest.kernel.wait import WaitWords
+from guest.vmbus.channel import VmbusChannel
+from guest.vmbus.device import HvDriver, VmbusDevice
+from guest.vmbus.errors import VmbusError
+from guest.vmbus.words import CallbackMode
+from protocol.errors import PeerError
+from protocol.ids import PAGE_SIZE
+from protocol.ring import COMPLETION_REQUESTED, Packet, PacketType
+from protocol.wire.guids import HV_KBD_GUID
+from protocol.wire.synthkbd import (
+    ACCEPTED,
+    VERSION,
+    KbdHeader,
+    KbdMessage,
+    Key,
+    Keystroke,
+    ProtocolRequest,
+    ProtocolResponse,
+)
+
+RING_SIZE: Final = 10 * PAGE_SIZE
+"""``KBD_VSC_SEND_RING_BUFFER_SIZE``."""
+TIMEOUT: Final = 10.0
+
+
+class KeyboardWords(WaitWords):
+    """``struct hv_kbd_dev``."""
+
+    responses = Word("probing CPU before it asks, channel callback after")
+    proto_status = Word("channel callback")
+    makes = Word("channel callback")
+    breaks = Word("channel callback")
+    scan_code = Word("channel callback")
+    """The last one as serio would get it: with 0x80 for a break, and the prefix, if any, in the upper byte."""
+    illegal = Word("channel callback")
+    """Too short, or of a type that the host does not send: logged by the kernel and dropped."""
+
+
+class HypervKeyboard(HvDriver):
+    """``hv_kbd_drv``."""
+
+    name = "hyperv_keyboard"
+    id_table = (HV_KBD_GUID,)
+
+    async def probe(self, device: VmbusDevice) -> None:
+        """``hv_kbd_probe``. Raises ETIMEDOUT, or ENODEV if the host does not accept the version."""
+        channel = device.channel
+        words = channel.state(KeyboardWords)
+        channel.set_read_mode(CallbackMode.BATCHED)
+        await channel.open(RING_SIZE, RING_SIZE)
+        try:
+            words.responses = 0
+            request = ProtocolRequest(KbdMessage.PROTOCOL_REQUEST, VERSION).encode()
+            send(channel, request, flags=COMPLETION_REQUESTED)
+            await answer(channel, words, lambda: words.responses != 0, TIMEOUT)
+            if not words.proto_status & ACCEPTED:
+                self.bus.printk(f"{self.name} {device.name}: synth_kbd protocol request failed (version {VERSION})")
+                raise VmbusError(errno.ENODEV, "the host does not accept the keyboard's version")
+        except VmbusError:
+            await channel.close()
+            raise
+
+    async def remove(self, device: VmbusDevice) -> None:
+        """``hv_kbd_remove``."""
+        await device.channel.close()
+
+    def onchannel_callback(self, channel: VmbusChannel) -> None:
+        """``hv_kbd_on_channel_callback``."""
+        words = channel.state(KeyboardWords)
+        channel.receive(lambda packet: self._take(channel, words, packet))
+
+    def _take(self, channel: VmbusChannel, words: KeyboardWords, packet: Packet) -> None:
+        """``hv_kbd_on_receive``. A completion says nothing."""
+        if packet.type != PacketType.IN_BAND:
+            return
+        try:
+            match KbdHeader.decode(packet.payload).type:
+                case KbdMessage.PROTOCOL_RESPONSE:
+                    words.proto_status = ProtocolResponse.decode(packet.payload).status
+                    words.responses += 1
+                    answered(channel, words)
+                case KbdMessage.EVENT:
+                    self._key(words, Keystroke.decode(packet.payload))
+                case _:
+                    words.illegal += 1
+        except PeerError:
+            words.illegal += 1
+
+    @staticmethod
+    def _key(words: KeyboardWords, stroke: Keystroke) -> None:
+        prefix = 0xE0 if stroke.info & Key.E0 else 0xE1 if stroke.info & Key.E1 else 0
+        if stroke.info & Key.BREAK:
+            words.breaks += 1
+        else:
+            words.makes += 1
+        words.scan_code = prefix << 8 | stroke.make_code & 0xFF | (0x80 if stroke.info & Key.BREAK else 0)
