@@ -6,7 +6,7 @@ import errno
 
 from guest.irq.parse import parse_interrupts
 from guest.irq.proc import show_stat_intr
-from guest.vmbus.device import VmbusDevice, bind
+from guest.vmbus.device import VmbusDevice
 from guest.vmbus.errors import VmbusError
 from guest.vmbus.policy import Policy
 from protocol.wire.guids import HV_KBD_GUID, HV_MOUSE_GUID, HV_RDV_GUID, HV_SCSI_GUID, HV_VSS_GUID
@@ -164,7 +164,7 @@ def test_hv_sock_channels_have_a_row_each_until_they_are_rescinded(observed: Mak
     for relid in (60, 61):
         vm.host.offer(relid, HV_MOUSE_GUID, flags=ChannelFlags.TLNPI_PROVIDER_OFFER)
         vm.settle()
-        assert vm.do(bind(vm.bus, vm.driver(), vm.channel(relid).device))
+        assert vm.bind(relid)
     assert [line[-18:] for line in vm.lines()[-2:]] == ["VMBus  60  hv_sock", "VMBus  61  hv_sock"]
     assert vm.target(60) == vm.target(61) == 0
     assert vm.smp_affinity(60, 0b10) == 0
