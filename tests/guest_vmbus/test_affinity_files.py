@@ -237,6 +237,28 @@ def test_before_the_rfc_a_rescind_ends_the_wait(vm: MakeMachine) -> None:
     assert machine.bus.channels.get(DISK) is None
 
 
+def test_before_the_rfc_one_of_two_writers_for_a_channel_may_wait_for_ever(vm: MakeMachine) -> None:
+    """``vmbus_onmodifychannel_response`` stops at the first request of the channel, which two answers in a row then
+    complete twice. Read in the source of 6.12, not observed.
+    """
+    machine = booted(vm, LEGACY)
+    machine.host.silent.add(ModifyChannel)
+    returned: list[int] = []
+
+    async def echo(cpu: int) -> None:
+        text = f"{cpu}\n".encode()
+        returned.append(cpu * await machine.systems[cpu].files.write(cpu_file(machine, DISK), text))
+
+    for cpu in (1, 2):
+        machine.cores[cpu].sched.spawn(echo(cpu), "echo")
+        machine.settle()
+    for _ in range(2):
+        machine.host.post(ModifyChannelResponse(DISK, 0))  # type: ignore[arg-type]
+    machine.settle()
+    assert returned == [2], "CPU 1 has its two bytes, CPU 2 still waits"
+    assert machine.read(cpu_file(machine, DISK)) == "1\n", "while the host interrupts CPU 2"
+
+
 @pytest.mark.parametrize(("policy", "answer"), [(LEGACY, 2), (RFC, 0)])
 @pytest.mark.parametrize("version", [Version.V5_2, Version.WIN10_RS3])
 def test_from_4_1_to_5_2_moves_work_without_an_answer(
