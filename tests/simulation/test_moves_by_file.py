@@ -16,8 +16,8 @@ SEEDS = 6
 WRITES = 12
 CPUS = 4
 DISK, HEARTBEAT = Relid(14), Relid(7)
-SLOW = {"delay": {"modify": 0.0003}}
-PATIENT = {**SLOW, "queue_overlapping_modify": True}
+SLOW: dict[str, object] = {"delay": {"modify": 0.0003}}
+PATIENT: dict[str, object] = {**SLOW, "queue_overlapping_modify": True}
 
 
 class BusyVM(SimulatedVM):
