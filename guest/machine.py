@@ -133,8 +133,10 @@ class GuestCpu:
 
     def start_program(self, name: str, **arguments: Any) -> None:
         """Start this CPU's part of a program. Raises ``OperatorError`` if it cannot run."""
-        if self.core.dead:
-            raise OperatorError(f"CPU {self.core.cpu} is offline: bring it online before a program is started")
+        online = self.system.cpus.online
+        offline = [str(cpu) for cpu in range(self.core.cpus) if not online >> cpu & 1]
+        if offline:
+            raise OperatorError(f"programs run on every CPU: bring CPU {', '.join(offline)} online before")
         self._programs[name].start(**arguments)
 
     def stop_program(self, name: str) -> None:

@@ -176,6 +176,8 @@ class CpuHotplug:
     def _take_cpu_down(self) -> None:
         """``take_cpu_down``, which Linux runs under stop-machine; here the call queue's lock closes the door."""
         self._masks.set_cpu_online(False)
+        if self._core.point:
+            self._core.point("cpuhp.dying")
         self._migrate_irqs()
         self._core.calls.close()
         self._core.play_dead(PlayDead(lambda: self._own.target == ONLINE, self._start_secondary))

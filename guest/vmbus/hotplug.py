@@ -30,7 +30,7 @@ async def hv_synic_cleanup(bus: Vmbus) -> None:
     The connect CPU stays while connected, and so does a CPU that any channel interrupts, open or not. Once it is left
     out of ``synic_online`` no channel can come to it; what was moved away before is waited for, and so are its events.
     """
-    words, cpu = bus.tables.connection, bus.core.cpu
+    words, cpu, point = bus.tables.connection, bus.core.cpu, bus.core.point
     if words.conn_state != ConnectionState.CONNECTED:
         bus.synic.hv_synic_disable_regs()
         return
@@ -41,6 +41,8 @@ async def hv_synic_cleanup(bus: Vmbus) -> None:
     async with bus.channel_mutex:
         with set_affinity_lock:
             words.synic_online &= ~(1 << cpu)
+            if point:
+                point("vmbus.offline.walk")
             needed = any(channel.target_cpu == cpu for channel in bus.channels)
     try:
         if needed:

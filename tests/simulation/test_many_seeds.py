@@ -75,6 +75,14 @@ async def rescind_while_used(seed: int) -> Counter[str]:
         return vm.hub.points
 
 
+async def offline_and_online() -> Counter[str]:
+    """A CPU goes and comes back."""
+    async with MovingVM(0) as vm:
+        await vm.settled()
+        assert [await vm.cpu_online(1, online) for online in (False, True)] == [0, 0]
+        return vm.hub.points
+
+
 async def test_every_preemption_point_of_the_code_is_reached() -> None:
     """A point that no schedule comes to tests nothing, and its name in a recorded decision would be a mistake."""
     written = {
@@ -84,7 +92,7 @@ async def test_every_preemption_point_of_the_code_is_reached() -> None:
         for name in re.findall(r'\b_?(?:point|p)\("([a-z_.]+)"\)', file.read_text())
         if name != "name"
     }
-    reached = await whole_vm(0, "rfc")
+    reached = await whole_vm(0, "rfc") + await offline_and_online()
     for seed in range(SEARCHED):
         if reached.keys() | NOT_REACHED.keys() >= written:
             break
