@@ -25,7 +25,6 @@ from guest.vmbus.device import HvDriver
 from guest.vmbus.numa import Topology
 from guest.vmbus.policy import Policy
 from protocol.errors import OperatorError
-from protocol.ids import Cpu
 from protocol.inject import inject
 from protocol.ring import Fence
 from protocol.wire.messages import AllOffersDelivered
@@ -152,14 +151,6 @@ class GuestCpu:
         await bus.primary_queue.flush()
         while bus.probing.under_way:
             await self.core.sleep(SETTLE_LOOK_SECONDS)
-
-    async def cpu_online(self, cpu: int, online: bool) -> int:
-        """Write 1 or 0 to /sys/devices/system/cpu/cpuN/online, on another CPU than that: 0, or the writer's errno."""
-        try:
-            await self.system.hotplug.online_store(Cpu(cpu), "1" if online else "0")
-        except OSError as error:
-            return error.errno or errno.EIO
-        return 0
 
     async def write(self, path: str, data: bytes) -> int:
         """``open(2)`` and one ``write(2)`` by a process on this CPU: the byte count, or the negative errno.

@@ -39,9 +39,6 @@ class Vm(Protocol):
     def now(self) -> float:
         """Seconds of the VM's own time, from some point on."""
 
-    async def cpu_online(self, cpu: int, online: bool) -> int:
-        """Take a CPU offline or bring it back: 0, or the errno that the writer of its ``online`` file would see."""
-
     async def operate(self, verb: str, **arguments: Any) -> Any:
         """Do what an operator of the host can do, see ``host.operator``. Raises OperatorError if it cannot be."""
 

@@ -9,7 +9,6 @@ import asyncio
 import time
 from typing import Any
 
-from guest.vmbus.words import VMBUS_CONNECT_CPU
 from lab.failure import VmFailure
 from lab.files import Files
 from lab.memories import Memories
@@ -71,11 +70,6 @@ class VM(SupervisedVm):
     async def pass_time(self, seconds: float) -> None:
         """Let the VM run."""
         await self.guard(asyncio.sleep(seconds))
-
-    async def cpu_online(self, cpu: int, online: bool) -> int:
-        """Take a CPU offline or bring it back: 0, or the errno that the writer of its ``online`` file would see."""
-        error: int = await self.cpu(VMBUS_CONNECT_CPU, "cpu_online", target=cpu, online=online)
-        return error
 
     async def operate(self, verb: str, **arguments: Any) -> Any:
         """Do what an operator of the host can do, see ``host.operator``."""

@@ -102,7 +102,6 @@ class Worker:
                 "stop": self.guest.stop_program,
                 "write": lambda path, data: self._run(self.guest.write(path, data)),
                 "snapshot": self.guest.snapshot,
-                "cpu_online": lambda target, online: self._run(self.guest.cpu_online(target, online)),
                 "inject": lambda fault, **arguments: self.guest.inject(fault, **arguments),
             },
             self.pump.kick,

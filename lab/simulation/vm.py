@@ -224,9 +224,6 @@ class SimulatedVM:
     async def settled(self) -> None:
         self.do(0, self.cpus[0].guest.settled(), "probing the devices")
 
-    async def cpu_online(self, cpu: int, online: bool) -> int:
-        return self.do(0, self.cpus[0].guest.cpu_online(cpu, online), f"taking CPU {cpu} on- or offline")
-
     async def _write(self, cpu: int, path: str, data: bytes) -> int:
         return self.do(cpu, self.cpus[cpu].guest.write(path, data), f"a write to {path}")
 

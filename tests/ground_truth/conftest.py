@@ -96,8 +96,8 @@ class ObservedVm(Machine):
                 self.host.offer(relid, HV_SCSI_GUID, sub=number, instance=primary)
                 self.settle()
 
-    def attempt(self, work: Coroutine[Any, Any, object], cpu: int = 0) -> int:
-        """0, or the errno that the writer of a file would see. What still has to happen then is left to ``settle``."""
+    def start(self, work: Coroutine[Any, Any, object], cpu: int = 0) -> list[int]:
+        """Begin what a writer does. Once it is done the list holds 0, or the errno that the writer was answered."""
         results: list[int] = []
 
         async def task() -> None:
@@ -109,6 +109,11 @@ class ObservedVm(Machine):
 
         self.cores[cpu].sched.spawn(task(), "echo")
         self.step()
+        return results
+
+    def attempt(self, work: Coroutine[Any, Any, object], cpu: int = 0) -> int:
+        """Begin it, and let time pass until it is done. What still has to happen then is left to ``settle``."""
+        results = self.start(work, cpu)
         for _ in range(TOO_LONG):
             if results:
                 return results[0]
@@ -116,9 +121,26 @@ class ObservedVm(Machine):
             self.step()
         raise AssertionError("the writer still waits")
 
+    def pass_time(self, seconds: float) -> None:
+        """Let so much time pass."""
+        passed: list[bool] = []
+        self.clock.call_later(seconds, lambda: passed.append(True))
+        while not passed:
+            self.clock.jump()
+            self.step()
+
     def online(self, cpu: int, text: str) -> int:
         """``echo TEXT > /sys/devices/system/cpu/cpuN/online``."""
         return self.attempt(self.systems[0].hotplug.online_store(Cpu(cpu), text + "\n"))
+
+    def cpu_store(self, relid: int, cpu: int, writer: int = 0) -> list[int]:
+        """Begin ``echo CPU > /sys/bus/vmbus/devices/.../channels/RELID/cpu``; see ``start``."""
+        path = f"/sys/bus/vmbus/devices/{self.channel(relid).device.name}/channels/{relid}/cpu"
+        return self.start(self.systems[writer].files.write(path, b"%d\n" % cpu), writer)
+
+    def start_offline(self, cpu: int) -> list[int]:
+        """Begin ``echo 0 > /sys/devices/system/cpu/cpuN/online``; see ``start``."""
+        return self.start(self.systems[0].hotplug.online_store(Cpu(cpu), "0\n"))
 
     def smp_affinity(self, relid: int, mask: int) -> int:
         """``echo MASK > /proc/irq/N/smp_affinity``: 0 or the writer's errno, at once."""

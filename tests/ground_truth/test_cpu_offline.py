@@ -6,7 +6,6 @@ import errno
 
 import pytest
 
-from guest.irq.flags import IRQD_IRQ_STARTED
 from guest.vmbus.policy import Policy
 from protocol.wire.guids import HV_HEART_BEAT_GUID, HV_SCSI_GUID
 from protocol.wire.messages import ModifyChannel
@@ -192,21 +191,6 @@ def test_d12_the_real_target_of_a_refused_move_goes_offline_and_strands_the_chan
     vm.settle()
     assert vm.moves() == moves, "the guest believes that it is there"
     assert not any(vm.received(cpu) for cpu in range(4))
-
-
-def test_with_a_cpu_offline_masks_keep_its_bit_and_never_choose_it(observed: MakeVm) -> None:
-    vm = observed(Policy.RFC)
-    vm.smp_affinity(STORVSC1, 1)
-    vm.settle()
-    assert vm.online(1, "0") == 0
-    desc = vm.systems[0].irq.desc(vm.systems[0].bus.relids.domain.resolve(STORVSC0))  # type: ignore[attr-defined]
-    for mask, error, effective in ((0b10, errno.EINVAL, 0b1), (0b11, 0, 0b1), (0b110, 0, 0b100)):
-        assert vm.smp_affinity(STORVSC0, mask) == error
-        vm.settle()
-        assert desc.effective_affinity == effective
-        if not error:
-            assert desc.affinity == mask
-    assert desc.dstate & IRQD_IRQ_STARTED
 
 
 def test_what_was_published_meanwhile_is_known_when_the_cpu_is_back(each: ObservedVm) -> None:
