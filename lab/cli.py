@@ -20,6 +20,7 @@ COMMANDS: Final = (
     "cat",
     "ls",
     "write",
+    "top",
     "add",
     "remove",
     "trace",
