@@ -28,7 +28,7 @@ from protocol.errors import OperatorError
 from protocol.inject import inject
 from protocol.ring import Fence
 from protocol.wire.messages import AllOffersDelivered
-from protocol.wire.synic import MESSAGE_SINT
+from protocol.wire.synic import MESSAGE_SINT, flags_in
 from protocol.wire.versions import Version
 
 LOCK_FAMILIES = (
@@ -180,7 +180,10 @@ class GuestCpu:
             "sent": port.sent,
             "received": port.received,
             "merged": dict(port.merged),
-            "flags_set": sum(word.bit_count() for word in flags) if flags is not None else 0,
+            "flags": [flag for index, word in enumerate(flags or ()) for flag in flags_in(word, index)],
+            "synic": flags is not None,
+            "handlers": [relid for relid, handler in enumerate(self.system.bus.channels.handlers) if handler],
+            "rings": {channel.relid: channel.ring_bytes for channel in self.system.bus.channels if channel.mapped},
             "spurious_vectors": core.spurious_vectors,
             "ipis_pending": sum(
                 port.pending >> vector & 1 for vector in (RESCHEDULE_VECTOR, CALL_FUNCTION_SINGLE_VECTOR)

@@ -67,6 +67,11 @@ def forget_answer(machine: Machine) -> None:
             device.tally.answered -= 1
 
 
+def misdirect(machine: Machine, name: str, vp: int) -> None:
+    """The host interrupts another VP for a channel than the guest asked for."""
+    machine.offers[name].misdirect(VpIndex(vp))
+
+
 def _rewrite(processor: VirtualProcessor, change: Callable[[list[int]], list[int]], always: bool = False) -> None:
     """Change the signals of the next envelope that has some that change, behind the back of the counts."""
     transmit = processor.transmit
@@ -95,5 +100,6 @@ FAULTS: dict[str, Callable[..., None]] = {
         stray_signal,
         forget_message,
         forget_answer,
+        misdirect,
     )
 }

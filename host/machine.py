@@ -214,6 +214,10 @@ class Machine:
             "version": self.server.version.text,
             "channels": {name: _plain(handle) for name, handle in self.offers.items()},
             "gone": {name: dict(counts) for name, counts in self._gone.items()},
+            "relids": {relid: asdict(counts) for relid, counts in self.server.relids().items()},
+            "heard": self.server.messages()[0],
+            "said": self.server.messages()[1],
+            "unheard": dict(self.partition.unheard),
             "devices": {
                 name: {"kind": spec.kind, "counts": self.devices[name].counts()} for name, spec in self._specs.items()
             },
@@ -228,5 +232,7 @@ def _plain(handle: OfferHandle) -> dict[str, Any]:
         "relid": shot.relid,
         "state": shot.state.name,
         "target_vp": shot.target_vp,
+        "bytes_written": shot.bytes_written,
+        "bytes_read": shot.bytes_read,
         **{what: getattr(shot, what) for what in COUNTED},
     }

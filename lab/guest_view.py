@@ -8,6 +8,7 @@ from guest.arch.smpboot import CpuMaskWords
 from guest.files import guest_root
 from guest.fs.node import Directory
 from guest.irq.desc import IrqTables
+from guest.irq.domain import LinearRevmap
 from guest.kernel.memory import KernelMemory, Struct
 from guest.kernel.oops import OopsEntry, Severity, said
 from guest.vmbus.words import ChannelState, ChannelWords, VmbusTables
@@ -21,6 +22,7 @@ class GuestView:
         self.irq = IrqTables.find(memory)
         self.vmbus = VmbusTables.find(memory)
         self._oops = memory.find(OopsEntry)
+        self._memory = memory
         self._masks = memory.find(CpuMaskWords)[0]
 
     def root(self, ram: memoryview) -> Directory:
@@ -49,6 +51,14 @@ class GuestView:
     def irq_counts(self, irq: Irq) -> list[int]:
         """An IRQ's row of /proc/interrupts."""
         return [column.counts[irq] for column in self.irq.kstat]
+
+    def mapped_relids(self) -> dict[int, int]:
+        """The IRQ of each relid in the domain of the VMBus; empty under a design that has none."""
+        try:
+            revmap = self._memory.find(LinearRevmap)[0].irqs
+        except LookupError:
+            return {}
+        return {relid: irq for relid, irq in enumerate(revmap) if irq}
 
     def driver_words(self, words: ChannelWords, struct: type[Struct]) -> Struct:
         """A channel's driver area, in the shape that its driver declared."""

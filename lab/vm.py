@@ -9,10 +9,12 @@ import asyncio
 import time
 from typing import Any
 
+from guest.vmbus.policy import Policy
 from lab.failure import VmFailure
 from lab.files import Files
+from lab.machine import topology
 from lab.memories import Memories
-from lab.report import Report, consistent, make_report
+from lab.report import Cut, Report, consistent, make_report
 from lab.supervised import SupervisedVm
 from lab.watchdog import LOOK_SECONDS, Watchdog
 from protocol.errors import ExitCode
@@ -28,6 +30,7 @@ class VM(SupervisedVm):
         super()._attach()
         memories = Memories(self.info)
         self.memory = memories.kernel
+        self._ram = memories.ram
         self.guest = memories.guest()
         self.files = Files(self.guest.root(memories.ram), self._write)
         self.watchdog = Watchdog(self.guest, memories.ram)
@@ -88,7 +91,9 @@ class VM(SupervisedVm):
                 guests = await self.on_all("snapshot")
                 host = await self.host("snapshot")
                 if consistent(host, guests):
-                    return make_report(self.spec.policy, host, guests, self.guest)
+                    spec = self.spec
+                    cut = Cut(Policy(spec.policy), topology(spec), host, guests, self.guest, self._ram)
+                    return make_report(cut)
             raise VmFailure(ExitCode.CHECK_FAILED, "the VM did not come to rest: no consistent cut was found")
         finally:
             await self.host("resume")

@@ -98,13 +98,13 @@ class ImageDigests:
 
 def read_check(guest_digest: str, before: ImageDigests) -> Check:
     """What the guest's driver read is what the file held."""
-    return Check("SHA-256 of the disk", "guest read", guest_digest, "image file", before.whole, highlight=True)
+    return Check("SHA-256 of the disk", "guest read", guest_digest, "image file", before.whole, "L6", highlight=True)
 
 
 def write_checks(before: ImageDigests, after: ImageDigests, place: PatternRange, seed: int) -> list[Check]:
     """The pattern is in the file, and only there."""
     expected = hashlib.sha256(pattern(seed, place.offset, place.length)).hexdigest()
     return [
-        Check("pattern in the image", "seed gives", expected, "image file", after.inside, highlight=True),
-        Check("image outside the pattern", "before", before.outside, "after", after.outside, highlight=True),
+        Check("pattern in the image", "seed gives", expected, "image file", after.inside, "L6", highlight=True),
+        Check("image outside the pattern", "before", before.outside, "after", after.outside, "L6", highlight=True),
     ]

@@ -50,6 +50,10 @@ class IrqDesc(Struct):
     action = Word("desc->lock")  # 0: not requested
     action_flags = Word("desc->lock")
     dev_id = Word("desc->lock")
+    dropped_in_progress = Word("desc->lock")  # what became of interrupts that are not counted, as in IrqCpuStat
+    pended = Word("desc->lock")
+    replayed = Word("desc->lock")
+    bad = Word("desc->lock")
     resend = Word("desc->lock")  # 1: on some CPU's list for a software replay
     affinity = Word("desc->lock")
     effective_affinity = Word("desc->lock")

@@ -58,6 +58,7 @@ def simple_irq(
     own = tables.cpu_stat[cpu].base
     SUM, IN_PROGRESS = own + IrqCpuStat.irqs_sum.offset, own + IrqCpuStat.dropped_in_progress.offset
     NO_ACTION, DISABLED = own + IrqCpuStat.pended_no_action.offset, own + IrqCpuStat.pended_disabled.offset
+    DROPPED, PENDED = IrqDesc.dropped_in_progress.offset, IrqDesc.pended.offset
 
     STALE = IRQS_REPLAY | IRQS_WAITING | IRQS_PENDING
 
@@ -76,12 +77,14 @@ def simple_irq(
             dstate = words[desc + DSTATE]
             if dstate & IRQD_IRQ_INPROGRESS:
                 words[IN_PROGRESS] += 1
+                words[desc + DROPPED] += 1
                 return
             action = words[desc + ACTION]
             istate = words[desc + ISTATE]
             if not action or dstate & IRQD_IRQ_DISABLED:
                 words[desc + ISTATE] = istate & ~(IRQS_REPLAY | IRQS_WAITING) | IRQS_PENDING
                 words[DISABLED if action else NO_ACTION] += 1
+                words[desc + PENDED] += 1
                 return
             words[column + irq] += 1
             words[SUM] += 1
@@ -145,6 +148,7 @@ def bad_irq(tables: IrqTables, cpu: Cpu, locks: Sequence[RawLock], log: Callable
         lock = locks[irq % len(locks)]
         lock.acquire()
         tables.descs[irq].tot_count += 1
+        tables.descs[irq].bad += 1
         lock.release()
         counts[irq] += 1
         stat.irqs_sum += 1

@@ -77,6 +77,7 @@ def resend_irqs(core: IrqCore) -> None:
         with core.desc_lock(irq):
             due = core.tables.descs[irq].resend
             core.tables.descs[irq].resend = 0
+            core.tables.descs[irq].replayed += due
         if due:
             if core.point:
                 core.point("irq.resend.due")

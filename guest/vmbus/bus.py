@@ -65,7 +65,7 @@ class Vmbus:
         connection = self.tables.connection
         self.hypercalls = Hypercalls(core)
         self.requests = ChannelRequests(core, self.tables.requests, connection)
-        self.poster = Poster(core, self.hypercalls, connection, printk, relax)
+        self.poster = Poster(core, self.hypercalls, connection, self.counts.posted, printk, relax)
         self.contact = Contact(core, connection, self.requests, self.poster, max_version, printk)
         self.channel_mutex = core.mutex(core.memory.one(MutexWords))
         self.channels = ChannelTable(self)

@@ -182,6 +182,12 @@ class VmbusChannel:
         return self._reader is not None
 
     @property
+    def ring_bytes(self) -> tuple[int, int]:
+        """Bytes that this CPU has written and read since the rings were mapped."""
+        assert self._writer is not None and self._reader is not None, "the channel is open"
+        return self._writer.written, self._reader.read
+
+    @property
     def inbound(self) -> RingReader:
         """The ring from the host. Raises ENODEV while the channel is closed."""
         if self._reader is None:

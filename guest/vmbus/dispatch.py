@@ -22,6 +22,7 @@ def vmbus_chan_handler(channel: VmbusChannel, counts: VmbusCpuWords) -> Callable
     memory, base = channel.words.memory, channel.words.base
     callback, mode = base + ChannelWords.callback.offset, base + ChannelWords.callback_mode.offset
     interrupts = base + ChannelWords.interrupts.offset
+    without = base + ChannelWords.no_callback.offset
     no_callback = counts.base + VmbusCpuWords.no_callback.offset
     dispatched = counts.base + VmbusCpuWords.dispatched.offset
     sched_lock = channel.bus.core.locks.raw("sched_lock", channel.relid)
@@ -36,6 +37,7 @@ def vmbus_chan_handler(channel: VmbusChannel, counts: VmbusCpuWords) -> Callable
         try:
             if not memory[callback]:
                 memory[no_callback] += 1
+                memory[without] += 1
                 return
             memory[interrupts] += 1
             memory[dispatched] += 1

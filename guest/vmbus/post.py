@@ -31,19 +31,24 @@ def _waits() -> Iterator[int]:
 
 
 class Poster:
-    """One CPU's way to the host. Messages go to the connection id that was negotiated, in the agreed dialect."""
+    """One CPU's way to the host. Messages go to the connection id that was negotiated, in the agreed dialect.
+
+    ``posted`` counts them by number.
+    """
 
     def __init__(
         self,
         core: Core,
         hypercalls: Hypercalls,
         words: VmbusConnectionWords,
+        posted: memoryview,
         printk: Callable[[str], None],
         relax: Callable[[], None],
     ) -> None:
         self._core = core
         self._hypercalls = hypercalls
         self._words = words
+        self._posted = posted
         self._printk = printk
         self._relax = relax
 
@@ -83,6 +88,7 @@ class Poster:
         """0: taken; else the errno if this was the last try. Raises where another try is pointless."""
         status = self._hypercalls.hv_post_message(ConnectionId(self._words.msg_conn_id), data)
         if status == Status.SUCCESS:
+            self._posted[message.number] += 1
             return 0
         if status == Status.INVALID_CONNECTION_ID and isinstance(message, InitiateContact):
             raise VmbusError(errno.EINVAL, "the host has no such connection")

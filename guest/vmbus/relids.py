@@ -71,13 +71,16 @@ class ChannelArray:
         rescind, size = bus.tables.channels[0].base + ChannelWords.rescind.offset, ChannelWords.size
         unmapped = bus.counts.base + VmbusCpuWords.unmapped.offset
         rescinded = bus.counts.base + VmbusCpuWords.rescinded.offset
+        unreached = bus.counts.base + VmbusCpuWords.unreached.offset
 
         def deliver(relid: int) -> None:
             handler = handlers[relid]
             if handler is None:
                 memory[unmapped] += 1
+                memory[unreached + relid] += 1
             elif memory[rescind + relid * size]:
                 memory[rescinded] += 1
+                memory[unreached + relid] += 1
             else:
                 handler()
 
@@ -116,6 +119,7 @@ class ChannelIrqs:
         rescind, size = bus.tables.channels[0].base + ChannelWords.rescind.offset, ChannelWords.size
         unmapped = bus.counts.base + VmbusCpuWords.unmapped.offset
         rescinded = bus.counts.base + VmbusCpuWords.rescinded.offset
+        unreached = bus.counts.base + VmbusCpuWords.unreached.offset
         generic_handle_irq_desc = cast(Callable[[int], None], core.generic_handle_irq_desc)
 
         def deliver(relid: int) -> None:
@@ -123,8 +127,10 @@ class ChannelIrqs:
             channel = memory[data + irq * desc_size] if irq else 0
             if not channel:
                 memory[unmapped] += 1
+                memory[unreached + relid] += 1
             elif memory[rescind + channel * size]:
                 memory[rescinded] += 1
+                memory[unreached + relid] += 1
             else:
                 generic_handle_irq_desc(irq)
 
@@ -147,8 +153,14 @@ class ChannelIrqs:
         self.domain.dispose_mapping(channel.relid)
 
     def forget(self, channel: VmbusChannel) -> None:
-        if channel.words.irq:
-            free_desc(self._bus.irq, Irq(channel.words.irq))
+        irq, tables = Irq(channel.words.irq), self._bus.irq.tables
+        if not irq:
+            return
+        desc, former = tables.descs[irq], self._bus.tables.former[channel.relid]
+        former.irq_count += sum(column.counts[irq] for column in tables.kstat)
+        former.irq_bad += desc.bad
+        former.irq_uncounted += desc.dropped_in_progress + desc.pended - desc.replayed
+        free_desc(self._bus.irq, irq)
 
     def request(self, channel: VmbusChannel) -> None:
         """request_irq, then affinity and hint to the target. The IRQ stays requested when the channel is closed, so

@@ -24,6 +24,10 @@ async def unlink(channel: VmbusChannel) -> None:
     channel.words.live = 0
     await bus.channels.publish(channel.relid)
     bus.relids.forget(channel)
+    words, former = channel.words, bus.tables.former[channel.relid]
+    former.interrupts += words.interrupts
+    former.no_callback += words.no_callback
+    former.events += words.events
 
 
 async def hv_process_channel_removal(channel: VmbusChannel) -> None:

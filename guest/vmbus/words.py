@@ -62,6 +62,7 @@ class VmbusConnectionWords(Struct):
     next_cpu = Word("set_affinity_lock")  # patch 10: the CPU picked last, for all channels
     modchan_sent = Word("set_affinity_lock")  # patch 11
     modchan_completed = Word("connect CPU")  # patch 11
+    offers_dropped = Word("connect CPU")  # patch 1
 
 
 class ChannelWords(Struct):
@@ -79,6 +80,7 @@ class ChannelWords(Struct):
     callback_mode = Word("driver, before open")
     sc_creation_callback = Word("driver")  # wanted: sub-channels are to be handed to the driver
     interrupts = Word("sched_lock")  # sysfs interrupts: callbacks dispatched
+    no_callback = Word("sched_lock")  # interrupts that found the callback NULL
     intr_out_empty = Word("outbound lock")  # sysfs, as the next three: signals for packets in a ring that was empty
     intr_in_full = Word("outbound lock")  # signals for room in a ring that was full
     out_full_total = Word("outbound lock")  # packets that found no room
@@ -101,6 +103,17 @@ class ChannelWords(Struct):
         return self.intr_out_empty + self.intr_in_full
 
 
+class FormerChannelWords(Struct):
+    """What the channels counted that had a relid before, added up when each is removed (Linux forgets it)."""
+
+    interrupts = Word("channel_mutex")
+    no_callback = Word("channel_mutex")
+    events = Word("channel_mutex")
+    irq_count = Word("channel_mutex")  # on all CPUs
+    irq_bad = Word("channel_mutex")  # part of irq_count
+    irq_uncounted = Word("channel_mutex")  # dropped or pended, and not replayed
+
+
 class VmbusCpuWords(Struct):
     """What the VMBus interrupt of one CPU has found.
 
@@ -121,6 +134,10 @@ class VmbusCpuWords(Struct):
     messages_bad = Word("this CPU")  # too short, too long, unknown
     messages_unhandled = Word("this CPU")  # known, and nothing is done with it
     messages = Array(32, "this CPU")  # control messages taken, by CHANNELMSG number
+    posted = Array(32, "this CPU")  # control messages that the host took, by CHANNELMSG number
+    unreached = Array(
+        MAX_CHANNEL_RELIDS, "this CPU"
+    )  # by relid: flags cleared that found no channel, or a rescinded one
 
 
 class NumaNodeWords(Struct):
@@ -172,6 +189,7 @@ class VmbusTables:
 
     connection: VmbusConnectionWords
     channels: Table[ChannelWords]
+    former: Table[FormerChannelWords]
     callback_events: Table[ChannelTasklet]
     rescind_events: Table[RescindEvent]
     device_locks: Table[DeviceLock]
@@ -186,6 +204,7 @@ class VmbusTables:
         return cls(
             memory.one(VmbusConnectionWords),
             memory.table(ChannelWords, MAX_CHANNEL_RELIDS),
+            memory.table(FormerChannelWords, MAX_CHANNEL_RELIDS),
             memory.table(ChannelTasklet, MAX_CHANNEL_RELIDS),
             memory.table(RescindEvent, MAX_CHANNEL_RELIDS),
             memory.table(DeviceLock, MAX_CHANNEL_RELIDS),
@@ -202,6 +221,7 @@ class VmbusTables:
         return cls(
             memory.find(VmbusConnectionWords)[0],
             memory.find(ChannelWords),
+            memory.find(FormerChannelWords),
             memory.find(ChannelTasklet),
             memory.find(RescindEvent),
             memory.find(DeviceLock),

@@ -55,6 +55,8 @@ class Hypercalls:
     ) -> None:
         self.messages: dict[int, Callable[[VpIndex, bytes], None]] = {}
         self.events: dict[int, Callable[[], None]] = {}
+        self.unheard: dict[int, int] = {}
+        """HvSignalEvent for connections that nobody listens at (any more), by connection."""
         self._vps = vps
         self._ram = ram
         self._interrupt = interrupt
@@ -116,6 +118,7 @@ class Hypercalls:
         if handler is None:
             known = request.connection_id in self.messages
             status = Status.INVALID_PORT_ID if known else Status.INVALID_CONNECTION_ID
+            self.unheard[request.connection_id] = self.unheard.get(request.connection_id, 0) + 1
         elif request.flag:  # the VMBus's ports have one flag; KVM and QEMU do not tell the two refusals apart
             handler = None
             status = Status.INVALID_PARAMETER if request.flag >= EVENT_FLAGS else Status.INVALID_PORT_ID

@@ -128,6 +128,11 @@ class Partition:
     def _reached(self, waits: dict[VpIndex, int]) -> bool:
         return all(self.processors[vp].delivered >= mark for vp, mark in waits.items())
 
+    @property
+    def unheard(self) -> dict[int, int]:
+        """Doorbells that nobody listens to (any more), by connection."""
+        return self._hypercalls.unheard
+
     def flush_queue(self, vp: VpIndex, sint: Sint) -> None:
         self.processors[vp].forget_messages(sint)
 

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from functools import partial
 
+from host.vmbus.counts import Counts
 from host.vmbus.gpadls import Gpadls
 from host.vmbus.link import Link
-from host.vmbus.opened import Counts, OpenedChannel
+from host.vmbus.opened import OpenedChannel
 from host.vmbus.options import LOOK_AFTER_OPEN_SECONDS, Step
 from host.vmbus.tables.channel import ChannelEvent
 from host.vsp.device import Device, DeviceFailed

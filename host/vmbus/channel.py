@@ -6,6 +6,7 @@ from typing import Final, TypeAlias
 from uuid import UUID
 
 from host.vmbus.attachment import Attachment
+from host.vmbus.counts import Counts
 from host.vmbus.gpadls import Gpadls
 from host.vmbus.link import Link
 from host.vmbus.machine import Machine
@@ -33,7 +34,9 @@ _REVOKED: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ChannelSnapshot:
-    """A channel for reports.  ``relid`` and ``target_vp`` are None while there is none; counts are over all opens."""
+    """A channel for reports.  ``relid`` and ``target_vp`` are None while there is none; counts are over all opens, but
+    bytes through the rings, which are of the present open.
+    """
 
     class_id: UUID
     instance_id: UUID
@@ -45,6 +48,8 @@ class ChannelSnapshot:
     signals_raised: int
     signals_refused: int
     doorbells: int
+    bytes_written: int
+    bytes_read: int
 
 
 Key: TypeAlias = tuple[UUID, UUID, int]
@@ -123,6 +128,11 @@ class Channel:
         return self._device_side.device
 
     @property
+    def counts(self) -> Counts:
+        """Over all opens, whichever relids it had."""
+        return self._device_side.counts
+
+    @property
     def state(self) -> ChannelState:
         """Where it stands in the table."""
         return self._machine.state
@@ -154,9 +164,14 @@ class Channel:
         self._newcomer = device
         self.fire(ChannelEvent.REOFFER)
 
+    def misdirect(self, vp: VpIndex) -> None:
+        """Fault: interrupt ``vp`` from now on, whatever the guest was told."""
+        if self._device_side.opened is not None:
+            self._device_side.opened.target_vp = vp
+
     def snapshot(self) -> ChannelSnapshot:
         """What a report says."""
-        offer, counts = self.device.offer, self._device_side.counts
+        offer, counts, opened = self.device.offer, self.counts, self._device_side.opened
         return ChannelSnapshot(
             class_id=offer.class_id,
             instance_id=offer.instance_id,
@@ -168,6 +183,8 @@ class Channel:
             signals_raised=counts.signals_raised,
             signals_refused=counts.signals_refused,
             doorbells=counts.doorbells,
+            bytes_written=opened.outgoing.written if opened else 0,
+            bytes_read=opened.incoming.read if opened else 0,
         )
 
     @property

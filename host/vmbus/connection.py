@@ -1,5 +1,6 @@
 """The connection of one guest to one server: what the table ``connection`` means in deeds."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -43,7 +44,10 @@ _KINDS: Final = {
 
 
 class Connection:
-    """A ``Link`` to its channels.  ``channels`` are in the order in which they were offered."""
+    """A ``Link`` to its channels, which are in the order in which they were offered.
+
+    ``heard`` and ``said`` count the messages from and to the guest by name.
+    """
 
     def __init__(
         self,
@@ -65,6 +69,8 @@ class Connection:
         self.fence = fence
         self.point = point
         self.relids = Relids()
+        self.heard: Counter[str] = Counter()
+        self.said: Counter[str] = Counter()
         self.gpadls = Gpadls(self, lambda relid: self.relids.find(relid).revoked)
         self.channels: list[Channel] = []
         self._message_port = message_port
@@ -109,6 +115,7 @@ class Connection:
     def hear(self, payload: bytes) -> None:
         """A control message from the guest.  PeerError."""
         message = decode(payload, self._dialect)
+        self.heard[message.name] += 1
         if isinstance(message, InitiateContact):
             self._hear_contact(message)
             return
@@ -144,6 +151,7 @@ class Connection:
 
     def post(self, message: ControlMessage, after: frozenset[VpIndex] = frozenset()) -> None:
         """Send a control message to the VP that INITIATE_CONTACT named."""
+        self.said[message.name] += 1
         self.hypervisor.post(self._message_vp, self.sint, encode(message, self._dialect), after)
 
     def pace(self, step: Step, relid: Relid, resume: Callable[[], None]) -> None:
@@ -192,6 +200,7 @@ class Connection:
     def _fail(self) -> None:
         dialect = Dialect(Version(self._contact.version))
         response = self._response(dialect, ContactStatus.FAILED_UNKNOWN_FAILURE)
+        self.said[response.name] += 1
         self.hypervisor.post(self._message_vp, self.sint, encode(response, dialect))
 
     def _response(self, dialect: Dialect, status: ContactStatus) -> VersionResponse:

@@ -1,7 +1,6 @@
 """An open channel as its device sees it: two rings, the guest's GPADLs, and a way to interrupt the guest."""
 
-from dataclasses import dataclass
-
+from host.vmbus.counts import Counts
 from host.vmbus.gpadls import Gpadl, Gpadls
 from host.vmbus.link import Link
 from protocol.errors import PeerError
@@ -18,16 +17,6 @@ MIN_RING_PAGES = 2
 
 class BadOpen(PeerError):
     """OPENCHANNEL whose rings are no rings, or whose target VP does not exist: the result is a failure."""
-
-
-@dataclass(slots=True)
-class Counts:
-    """What a report says about a channel, over all its opens."""
-
-    opens: int = 0
-    signals_raised: int = 0
-    signals_refused: int = 0
-    doorbells: int = 0
 
 
 def split_rings(ranges: tuple[GpaRange, ...], downstream_page: int) -> tuple[tuple[Pfn, ...], tuple[Pfn, ...]]:

@@ -1,7 +1,9 @@
 """Who has which relid (``child_relid``: the channel's number and its event flag)."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from host.vmbus.counts import Counts
 from protocol.errors import OperatorError, PeerError
 from protocol.ids import Relid
 
@@ -23,6 +25,8 @@ class Relids:
         self._channels: dict[Relid, Channel] = {}
         self._pinned: set[Relid] = set()
         self._promised = 0
+        self._counts: dict[Relid, Counts] = {}
+        self._since: dict[Relid, Counts] = {}
 
     def promise(self, pin: Relid | None) -> None:
         """Make sure that a new channel will get a relid, ``pin`` if it is given.  OperatorError."""
@@ -46,11 +50,24 @@ class Relids:
         """The relid of a channel that is about to be offered to the guest."""
         relid = self._lowest() if pin is None else pin
         self._channels[relid] = channel
+        self._since[relid] = replace(channel.counts)
         return relid
 
     def free(self, relid: Relid) -> None:
         """The guest has released it: only now may another channel get it."""
+        self._counts[relid] = self._counted(relid)
         del self._channels[relid]
+
+    def counts(self) -> dict[Relid, Counts]:
+        """What was counted under each relid, over all the channels that have had it."""
+        return {relid: self._counted(relid) for relid in sorted({*self._counts, *self._channels})}
+
+    def _counted(self, relid: Relid) -> Counts:
+        counts = replace(self._counts.get(relid, Counts()))
+        channel = self._channels.get(relid)
+        if channel is not None:
+            counts.add(channel.counts, self._since[relid])
+        return counts
 
     def find(self, relid: Relid) -> "Channel":
         """The channel that the guest means.  UnknownRelid."""

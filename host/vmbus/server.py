@@ -7,6 +7,7 @@ from host.hypervisor.interface import Hypervisor
 from host.vmbus.channel import Channel, ChannelSnapshot, Key, key_of, offer_message
 from host.vmbus.connection import Connection
 from host.vmbus.contact import DEFAULT_SINT, ContactPort
+from host.vmbus.counts import Counts
 from host.vmbus.link import Complain
 from host.vmbus.options import HostOptions, Step
 from host.vmbus.pace import Later
@@ -48,6 +49,10 @@ class OfferHandle:
     def target_vp(self) -> VpIndex | None:
         """The VP that the channel interrupts, while it is open for interrupts."""
         return self._channel.target_vp
+
+    def misdirect(self, vp: VpIndex) -> None:
+        """Fault: interrupt ``vp`` from now on, whatever the guest was told."""
+        self._channel.misdirect(vp)
 
     def snapshot(self) -> ChannelSnapshot:
         """Everything a report needs."""
@@ -153,6 +158,14 @@ class VmbusServer:
     def snapshot(self) -> tuple[ChannelSnapshot, ...]:
         """All channels, in the order in which they were offered."""
         return tuple(channel.snapshot() for channel in self._connection.channels)
+
+    def messages(self) -> tuple[dict[str, int], dict[str, int]]:
+        """How many messages of each name the guest sent, and how many it was sent."""
+        return dict(self._connection.heard), dict(self._connection.said)
+
+    def relids(self) -> dict[Relid, Counts]:
+        """What was counted under each relid, over all the channels that have had it."""
+        return self._connection.relids.counts()
 
     def _check(self, options: HostOptions) -> None:
         if options.needs_clock and self._call_later is None:

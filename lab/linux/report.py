@@ -11,7 +11,8 @@ from lab.failure import VmFailure
 from lab.linux import sysfs
 from lab.linux.sysfs import GuestDevice
 from lab.linux.vm import LinuxVm
-from lab.report import SERVICES, Check
+from lab.report import Check
+from lab.report.services import SERVICES
 from protocol.errors import ExitCode
 
 DRIVERS: Final = {

@@ -53,7 +53,9 @@ async def run_linux(spec: VmSpec, options: LinuxOptions) -> ExitCode:
             report.checks.insert(1, Check("script", "status", status, "expected", 0, highlight=True))
         report.facts["boot_seconds"] = round(booted, 2)
         how = await vm.power_off()
-        report.checks.append(Check("shutdown", "host", how, "expected", "bridge: the guest has powered off", True))
+        report.checks.append(
+            Check("shutdown", "host", how, "expected", "bridge: the guest has powered off", highlight=True)
+        )
     report.facts["seconds"] = round(time.monotonic() - began, 2)
     _print(report)
     if options.json_path is not None:

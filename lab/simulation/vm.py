@@ -12,6 +12,7 @@ from guest.kernel.core import Core
 from guest.kernel.memory import KernelMemory
 from guest.machine import GuestCpu
 from guest.process.lockup import SoftLockups
+from guest.vmbus.policy import Policy
 from host.faults import FAULTS
 from host.machine import Machine
 from host.operator import operate
@@ -19,8 +20,8 @@ from host.vsp.kind import Disk
 from lab.failure import VmFailure
 from lab.files import Files
 from lab.guest_view import GuestView
-from lab.machine import Outside, guest_spec, machine_spec
-from lab.report import Report, consistent, make_report
+from lab.machine import Outside, guest_spec, machine_spec, topology
+from lab.report import Cut, Report, consistent, make_report
 from lab.simulation.hub import Deadlock, Hub, OutOfTime
 from lab.simulation.locks import SimulatedLocks
 from lab.simulation.schedule import EVENT, Kind, Schedule, SeededSchedule
@@ -228,13 +229,13 @@ class SimulatedVM:
         return self.do(cpu, self.cpus[cpu].guest.write(path, data), f"a write to {path}")
 
     async def start_program(self, name: str, **arguments: Any) -> None:
-        await self._on_every_cpu(lambda guest: guest.start_program(name, **arguments), f"the start of {name}")
+        await self._on_cpus(self.cpus, lambda guest: guest.start_program(name, **arguments), f"the start of {name}")
 
     async def stop_program(self, name: str) -> None:
         self.cpus[0].enter(lambda: self.cpus[0].guest.stop_program(name))
 
-    async def _on_every_cpu(self, function: Callable[[GuestCpu], None], what: str) -> None:
-        """Have every CPU run ``function``; what the first of them refuses is raised here."""
+    async def _on_cpus(self, cpus: list[SimulatedCpu], function: Callable[[GuestCpu], None], what: str) -> None:
+        """Have CPUs run ``function``; what the first of them refuses is raised here."""
         refused: list[OperatorError | None] = []
 
         def enter(cpu: SimulatedCpu) -> None:
@@ -244,9 +245,9 @@ class SimulatedVM:
             except OperatorError as error:
                 refused.append(error)
 
-        for cpu in self.cpus:
+        for cpu in cpus:
             cpu.enter(partial(enter, cpu))
-        self.until(lambda: len(refused) == len(self.cpus), what)
+        self.until(lambda: len(refused) == len(cpus), what)
         for error in filter(None, refused):
             raise error
 
@@ -278,7 +279,8 @@ class SimulatedVM:
         if where == "host":
             FAULTS[fault](self.host, **arguments)
         else:
-            self.cpus[int(where.removeprefix("cpu"))].guest.inject(fault, **arguments)
+            cpu = self.cpus[int(where.removeprefix("cpu"))]
+            await self._on_cpus([cpu], lambda guest: guest.inject(fault, **arguments), f"fault {fault}")
 
     async def report(self) -> Report:
         self.host.services.quiesce()
@@ -296,7 +298,9 @@ class SimulatedVM:
             )
 
         self.until(at_rest, "coming to rest")
-        report = make_report(self.spec.policy, self.host.snapshot(), [cpu.snapshot() for cpu in self.cpus], self.guest)
+        spec, ports = self.spec, [cpu.snapshot() for cpu in self.cpus]
+        cut = Cut(Policy(spec.policy), topology(spec), self.host.snapshot(), ports, self.guest, self.ram.bytes)
+        report = make_report(cut)
         self.host.services.resume()
         return report
 

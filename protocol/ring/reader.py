@@ -33,7 +33,7 @@ class RingReader:
     packet". No index survives release(), so several processes may read one ring if they hold a lock up to there.
     """
 
-    __slots__ = ("_control", "_data", "_fence", "_next", "_point", "_ring", "_size")
+    __slots__ = ("_control", "_data", "_fence", "_next", "_point", "_ring", "_size", "read")
 
     def __init__(self, ring: RingMemory, fence: Fence, point: Point | None = None) -> None:
         self._ring = ring
@@ -44,6 +44,8 @@ class RingReader:
         self._point = point
         # The first byte not yet drained; None: nothing has been drained since release(), it is at read_index.
         self._next: int | None = None
+        self.read = 0
+        """Bytes whose room this reader has given back."""
 
     def mask(self) -> None:
         """Silence the peer's signals, while draining say (``hv_begin_read``)."""
@@ -128,6 +130,7 @@ class RingReader:
             return False
         ring, control, point, now = self._ring, self._control, self._point, self._next
         was = ring.read_index()
+        self.read += (now - was) % self._size
         self._next = None
         self._fence()  # the packets are read before their room is given away: a release, as above
         control[READ_INDEX] = now

@@ -35,6 +35,7 @@ class RingWriter:
         "_size",
         "_start",
         "_wanting",
+        "written",
     )
 
     def __init__(self, ring: RingMemory, fence: Fence, point: Point | None = None) -> None:
@@ -45,6 +46,8 @@ class RingWriter:
         self._fence = fence
         self._point = point
         self._wanting = False
+        self.written = 0
+        """Bytes that this writer has published."""
         # Staged is [_start, _end); _end may grow to _limit. They run on into the second mapping of the data area and
         # are brought back by commit(). A _limit of IDLE: nothing is staged, _start and _end mean nothing.
         self._start = 0
@@ -109,6 +112,7 @@ class RingWriter:
             return False
         self._limit = IDLE
         control, point, end = self._control, self._point, self._end
+        self.written += end - self._start
         if self._wanting:
             self._wanting = False
             control[PENDING_SEND_SZ] = 0

@@ -46,14 +46,12 @@ async def whole_vm(seed: int, policy: str) -> Counter[str]:
             await read_disk(vm, lambda what, done, of: None)
             await write_pattern(vm, PatternRange.of(IMAGE_BYTES), lambda what, done, of: None)
             report = await vm.report()
-            dropped = sum(cpu.dropped_in_progress for cpu in vm.guest.irq.cpu_stat)
-            uncounted = sum(check.left_value - check.right_value for check in report.failed)
-            assert uncounted == dropped, "\n".join(map(str, report.failed))
+            assert not report.failed, "\n".join(map(str, report.failed))
             return vm.hub.points
 
 
 @pytest.mark.parametrize("policy", ["rfc", "legacy"])
-async def test_the_disk_is_read_and_written_right_and_only_r8_drops_leave_a_count_short(policy: str) -> None:
+async def test_the_disk_is_read_and_written_right_and_every_invariant_holds(policy: str) -> None:
     for seed in range(SEEDS):
         await whole_vm(seed, policy)
 

@@ -1,0 +1,28 @@
+"""Devices that ask, and the drivers that answer (L4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from guest.drivers.hv_util.service import UtilWords
+from lab.report.check import Check
+from lab.report.cut import Cut
+
+SERVICES = ("heartbeat", "shutdown", "timesync")
+"""Kinds of devices that ask, and hear an answer to everything."""
+
+
+def checks(cut: Cut) -> Iterator[Check]:
+    """Requests sent are answered, answers are received. Of channels that were opened once: a request may die with
+    its channel."""
+    opened = dict(cut.guest.opened())
+    for name, kind, channel in cut.offers():
+        once = channel["opens"] == 1 and name not in cut.host["gone"]
+        if kind not in SERVICES or channel["relid"] not in opened or not once:
+            continue
+        tally = cut.host["devices"][name]["counts"]
+        util = cut.guest.driver_words(opened[channel["relid"]], UtilWords)
+        assert isinstance(util, UtilWords)
+        yield Check(f"{name} requests", "host sent", tally["sent"], "guest answered", util.answered, "L4")
+        received = tally["answered"] + tally["late"]
+        yield Check(f"{name} answers", "guest answered", util.answered, "host received", received, "L4")
