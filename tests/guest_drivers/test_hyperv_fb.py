@@ -16,7 +16,8 @@ def test_the_host_learns_where_the_picture_is_and_how_large(ram: GuestRam) -> No
     bench = bench_of(ram)
     device = Framebuffer(bench.clock, (Resolution(800, 600),))
     line = plug(bench, device, HypervFb, 1)
-    bench.probe(line)
+    begin(bench, line)
+    bench.pass_time(0.3)
     assert device.vram_gpa == LOW_MMIO
     assert device.situation == synthvid.SituationUpdate.of(Resolution(800, 600))
     words = line.views[0].state(FramebufferWords)
@@ -25,19 +26,16 @@ def test_the_host_learns_where_the_picture_is_and_how_large(ram: GuestRam) -> No
 
 
 def test_there_are_six_interrupts_as_in_the_letter(ram: GuestRam) -> None:
-    """Version, resolutions, place, picture; somebody looks at the screen; the picture again."""
+    """Version, resolutions, place, picture; the host wants to be told of changes; the console sets the mode."""
     bench = bench_of(ram)
     device = Framebuffer(bench.clock)
     line = plug(bench, device, HypervFb)
-    bench.probe(line)
+    begin(bench, line)
     assert line.signals == 4
-    line.deaf = True
-    bench.pass_time(2)
-    line.doorbell()
-    assert line.signals == 5, "the guest has told what it shows, and this host takes its time"
-    line.deaf = False
-    line.doorbell()
+    bench.clock.advance(0.05)
     bench.settle()
+    assert line.signals == 5
+    bench.pass_time(2)
     assert line.signals == 6
     words = line.views[0].state(FramebufferWords)
     assert (words.update, words.feature_changes, words.situation_acks) == (1, 1, 2)
@@ -61,11 +59,12 @@ def test_an_older_host_gets_the_older_version_and_no_question_about_resolutions(
 
     host.answer = answer
     line = plug(bench, host, HypervFb)
-    bench.probe(line)
+    assert begin(bench, line) == []
+    bench.pass_time(0.3)
     words = line.views[0].state(FramebufferWords)
     assert (words.synthvid_version, Resolution(words.width, words.height)) == (WIN8, DEFAULT)
     types = [synthvid.parse(payload)[0].type for payload in host.heard]
-    assert types == [1, 1, 3, 7, 8, 5]
+    assert types == [1, 1, 3, 7, 8, 5, 5]
 
 
 def test_a_host_that_accepts_no_version_has_no_screen(ram: GuestRam) -> None:
@@ -85,3 +84,15 @@ def test_a_silent_host_is_given_up_after_ten_seconds(ram: GuestRam) -> None:
     bench.pass_time(1)
     assert isinstance(outcome[0], OSError)
     assert outcome[0].errno == errno.ETIMEDOUT
+
+
+def test_a_host_that_wants_to_be_told_of_changes_later_is_answered(ram: GuestRam) -> None:
+    bench = bench_of(ram)
+    device = Framebuffer(bench.clock, watched=False)
+    line = plug(bench, device, HypervFb)
+    begin(bench, line)
+    bench.pass_time(1)
+    device.watch()
+    bench.settle()
+    assert device.counts()["situations"] == 3
+    assert device.counts()["pointers"] == 4

@@ -41,6 +41,8 @@ TIMEOUT: Final = 10.0
 """``VSP_TIMEOUT``, for each answer."""
 DEFAULT: Final = Resolution(1152, 864)
 """``HVFB_WIDTH`` and ``HVFB_HEIGHT``, if the host has no list."""
+FBCON_DELAY: Final = 0.1
+"""Seconds until the console has taken the frame buffer over and set its mode again (``hvfb_set_par``)."""
 LOW_MMIO: Final = 0xC000_0000
 """Where ``vmbus_allocate_mmio`` would find room; nothing is behind it."""
 
@@ -93,6 +95,8 @@ class HypervFb(HvDriver):
                 self.bus.printk("hyperv_fb: Unable to set VRAM location")
                 raise VmbusError(errno.ENODEV, "the host acknowledges another place")
             self._show(channel, words)
+            await self.core.sleep(FBCON_DELAY)
+            self._show_situation(channel, words)
         except VmbusError:
             await channel.close()
             raise
@@ -124,9 +128,13 @@ class HypervFb(HvDriver):
     @staticmethod
     def _show(channel: VmbusChannel, words: FramebufferWords) -> None:
         """``synthvid_send_ptr`` and ``synthvid_send_situ``: what does not fit into the ring is not sent."""
-        situation = SituationUpdate.of(Resolution(words.width, words.height))
         channel.send_packet(message(VidMessage.POINTER_POSITION, PointerPosition().encode()))
         channel.send_packet(message(VidMessage.POINTER_SHAPE, PointerShape().encode()))
+        HypervFb._show_situation(channel, words)
+
+    @staticmethod
+    def _show_situation(channel: VmbusChannel, words: FramebufferWords) -> None:
+        situation = SituationUpdate.of(Resolution(words.width, words.height))
         channel.send_packet(message(VidMessage.SITUATION_UPDATE, situation.encode()))
 
     def onchannel_callback(self, channel: VmbusChannel) -> None:
