@@ -99,10 +99,6 @@ MAX_AXIS = 0x7FFF
 """The right and the lower edge of the screen."""
 
 
-def _signed(value: int) -> int:
-    return value - 0x1_0000 if value & 0x8000 else value
-
-
 @structure()
 class MouseReport(Structure):
     """What ``REPORT_DESCRIPTOR`` describes: an absolute position, and steps of the wheel in two's complement."""
@@ -111,10 +107,6 @@ class MouseReport(Structure):
     x: int = u16(1)
     y: int = u16(3)
     wheel: int = u16(5, default=0)
-
-    @property
-    def wheel_steps(self) -> int:
-        return _signed(self.wheel)
 
 
 REPORT_DESCRIPTOR = bytes.fromhex(

@@ -107,8 +107,9 @@ class Kvp(Component):
         if self._operation is KvpOperation.ENUMERATE:
             if status == IcStatus.OK and self._index < MAX_PAIRS:
                 self._index += 1
-                self.request(KvpEnumerate(self._operation, self._pool, self._index).encode())
-                return
+                if self.request(KvpEnumerate(self._operation, self._pool, self._index).encode()):
+                    return
+                status = IcStatus.FAIL
             status = IcStatus.OK if status == IcStatus.CONTINUE else status
         self._finish(Outcome(status, dict(self.pairs)))
 
@@ -119,10 +120,11 @@ class Kvp(Component):
             )
         if self._answered:
             raise OperatorError("the guest is being asked already: wait for its answer")
-        if not self.request(body):
-            raise OperatorError("the guest does not read its key-value channel")
         self._operation, self._pool, self._index, self.pairs = operation, pool, 0, {}
         self._answered = answered
+        if not self.request(body):
+            self._answered = None
+            raise OperatorError("the guest does not read its key-value channel")
 
     def _finish(self, outcome: Outcome | None) -> None:
         answered, self._answered = self._answered, None
@@ -130,5 +132,7 @@ class Kvp(Component):
             answered(outcome and asdict(outcome))
 
     def _poll(self) -> None:
-        if not self._answered:
+        try:
             self.enumerate(lambda _: None)
+        except OperatorError as error:
+            self._services.complain(error)
