@@ -1,0 +1,193 @@
+"""An unmodified hv_netvsc against our NIC: four channels, and versions of the protocol that are older than it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+import pytest_asyncio
+
+from host.machine import DeviceSpec
+from lab.linux import sysfs
+from lab.linux.vm import LinuxVm
+from lab.spec import VmSpec
+from protocol.wire.guids import HV_NIC_GUID
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+QUEUES = 4
+MACS = {"nic": "00:15:5d:00:00:01", "v1": "00:15:5d:00:00:11", "v4": "00:15:5d:00:00:14", "v5": "00:15:5d:00:00:15"}
+STATIONS = [f"10.0.0.{host}" for host in range(2, 26)]
+GUEST = "10.0.0.1/24"
+
+
+def nic(name: str, nvsp: str, queues: int = 2) -> DeviceSpec:
+    options = {"queues": queues, "mac": MACS[name], "mtu": 9000, "ips": STATIONS, "nvsp": nvsp}
+    return DeviceSpec("netvsc", name, None, options)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def vm(template: VmSpec) -> AsyncIterator[LinuxVm]:
+    devices = [nic("nic", "6.1", QUEUES), nic("v1", "1"), nic("v4", "4"), nic("v5", "5")]
+    async with LinuxVm(replace(template, name="net", vcpus=QUEUES, devices=devices)) as running:
+        yield running
+
+
+async def interface(vm: LinuxVm, name: str) -> str:
+    """The guest's name for a NIC."""
+    return (await vm.run(f"basename $(dirname $(grep -l {MACS[name]} /sys/class/net/*/address))")).strip()
+
+
+async def configured(vm: LinuxVm, name: str) -> str:
+    """A NIC that is up and has an address; no other has."""
+    found = await interface(vm, name)
+    await vm.run(
+        "for each in /sys/class/net/eth*; do ip link set ${each##*/} down; ip addr flush dev ${each##*/}; done\n"
+        f"ip addr add {GUEST} dev {found}; ip link set {found} up"
+    )
+    return found
+
+
+async def ping(vm: LinuxVm, words: str = "", station: str = STATIONS[0]) -> None:
+    """Every request must be answered."""
+    output = await vm.run(f"ping -q -W 5 {words or '-c 3'} {station}")
+    assert " 0% packet loss" in output, output
+
+
+async def counts(vm: LinuxVm, name: str = "nic") -> dict[str, int]:
+    found: dict[str, int] = (await vm.host("snapshot"))["devices"][name]["counts"]
+    return found
+
+
+async def complaints(vm: LinuxVm) -> list[str]:
+    found: list[str] = (await vm.host("snapshot"))["complaints"]
+    return found
+
+
+async def open_channels(vm: LinuxVm, name: str = "nic") -> dict[str, int]:
+    """Target VP of each open channel of a NIC, by its name."""
+    channels = (await vm.host("snapshot"))["channels"]
+    mine = {each: channel for each, channel in channels.items() if each.partition(".")[0] == name}
+    return {each: channel["target_vp"] for each, channel in mine.items() if channel["state"] == "OPEN"}
+
+
+async def queues(vm: LinuxVm, eth: str, wanted: int) -> bool:
+    """Wait for the driver to be done with its sub-channels."""
+    return await sysfs.wait_for(vm, f"[ $(ls -d /sys/class/net/{eth}/queues/* | wc -l) = {2 * wanted} ]")
+
+
+async def test_each_nic_is_there_with_its_address_and_driver(vm: LinuxVm) -> None:
+    for name in MACS:
+        assert re.fullmatch(r"eth\d", await interface(vm, name))
+    found = [each for each in await sysfs.devices(vm) if each.class_id == HV_NIC_GUID]
+    assert {each.driver for each in found} == {"hv_netvsc"} and len(found) == len(MACS)
+
+
+async def test_every_sub_channel_is_open_and_has_a_processor_of_its_own(vm: LinuxVm) -> None:
+    eth = await configured(vm, "nic")
+    assert await queues(vm, eth, QUEUES)
+    assert (
+        await open_channels(vm) == {"nic": 0, "nic.1": 1, "nic.2": 2, "nic.3": 3}
+        or len(set((await open_channels(vm)).values())) == QUEUES
+    )
+
+
+async def test_pings_of_all_sizes_are_answered(vm: LinuxVm) -> None:
+    await configured(vm, "nic")
+    for size in (0, 1, 56, 1472, 1473, 20000, 60000):
+        await ping(vm, f"-c 2 -s {size}")
+
+
+async def test_hundreds_of_pings_as_fast_as_they_go(vm: LinuxVm) -> None:
+    await configured(vm, "nic")
+    await ping(vm, "-A -c 500 -s 1400")
+
+
+async def test_flows_spread_over_the_channels_both_ways(vm: LinuxVm) -> None:
+    eth = await configured(vm, "nic")
+    assert await queues(vm, eth, QUEUES)
+    await vm.run("for each in " + " ".join(STATIONS) + "; do ping -q -c 3 -A -W 5 $each & done; wait")
+    after = await counts(vm)
+    assert all(after[f"received_frames.{channel}"] > 0 for channel in range(QUEUES)), after
+    assert all(after[f"transmitted_frames.{channel}"] > 0 for channel in range(QUEUES)), after
+
+
+async def test_what_the_guest_counted_is_what_the_host_counted(vm: LinuxVm) -> None:
+    eth = await configured(vm, "nic")
+    directory = f"/sys/class/net/{eth}/statistics"
+    # A change of the MTU keeps the interface's own counts, but the channels' begin anew: so differences are compared.
+    names = "tx_packets tx_bytes rx_packets rx_bytes"
+    read = f"ip link set {eth} down; cd {directory}; cat {names}; ip link set {eth} up"
+    guest = list(map(int, (await vm.run(read)).split()))
+    host = await counts(vm)
+    await ping(vm, "-A -c 50 -s 3000", STATIONS[5])
+    guest_moved = [new - old for old, new in zip(guest, map(int, (await vm.run(read)).split()), strict=True)]
+    after = await counts(vm)
+    kinds = ("transmitted_frames", "transmitted_bytes", "received_frames", "received_bytes")
+    assert guest_moved == [after[kind] - host[kind] for kind in kinds]
+    assert after["completed"] - after["control"] > 0
+
+
+@pytest.mark.parametrize("mtu", [1400, 9000, 1500])
+async def test_the_mtu_can_be_changed(vm: LinuxVm, mtu: int) -> None:
+    """All channels are closed, the buffers are given back, and everything is set up again."""
+    eth = await configured(vm, "nic")
+    opens = (await vm.host("snapshot"))["channels"]["nic"]["opens"]
+    await vm.run(f"ip link set {eth} mtu {mtu}")
+    assert (await vm.run(f"cat /sys/class/net/{eth}/mtu")).strip() == str(mtu)
+    assert await queues(vm, eth, QUEUES)
+    assert (await vm.host("snapshot"))["channels"]["nic"]["opens"] == opens + 1
+    assert len(await open_channels(vm)) == QUEUES
+    await ping(vm, f"-c 3 -s {mtu - 28}")
+
+
+async def test_nothing_is_delivered_while_the_interface_is_down(vm: LinuxVm) -> None:
+    eth = await configured(vm, "nic")
+    for _ in range(10):
+        await vm.run(f"ip link set {eth} down; ip link set {eth} up")
+    await ping(vm)
+
+
+async def test_the_cable_can_be_pulled(vm: LinuxVm) -> None:
+    eth = await configured(vm, "nic")
+    for up in (False, True):
+        await vm.host("act", name="nic", action="link", up=up)
+        assert await sysfs.wait_for(vm, f"[ $(cat /sys/class/net/{eth}/carrier) = {int(up)} ]")
+    await ping(vm)
+
+
+@pytest.mark.parametrize(("name", "channels"), [("v1", 1), ("v4", 1), ("v5", 2)])
+async def test_older_versions_of_the_protocol_work_too(vm: LinuxVm, name: str, channels: int) -> None:
+    """Before version 5 there are no sub-channels."""
+    eth = await configured(vm, name)
+    assert await queues(vm, eth, channels)
+    assert len(await open_channels(vm, name)) == channels
+    await ping(vm, "-c 3 -s 1400")
+
+
+async def test_a_nic_comes_and_goes_under_load(vm: LinuxVm) -> None:
+    for _ in range(3):
+        eth = await configured(vm, "nic")
+        assert await queues(vm, eth, QUEUES)
+        pinging = asyncio.create_task(vm.attempt(f"ping -q -A -w 3 -c 100000 {STATIONS[0]}"))
+        before = (await counts(vm))["received_frames"]
+        while (await counts(vm))["received_frames"] < before + 20:
+            await asyncio.sleep(0.05)
+        await vm.host("rescind", name="nic")
+        await pinging
+        assert await sysfs.wait_for(vm, f"! grep -q {MACS['nic']} /sys/class/net/*/address")
+        assert await open_channels(vm) == {}
+        await vm.host("offer", name="nic")
+        assert await sysfs.wait_for(vm, f"grep -q {MACS['nic']} /sys/class/net/*/address")
+    await configured(vm, "nic")
+    await ping(vm)
+
+
+async def test_the_host_had_nothing_to_complain_about_but_versions(vm: LinuxVm) -> None:
+    """The old NICs refused the new versions, one at a time."""
+    found = [each for each in await complaints(vm) if "are not spoken here" not in each]
+    assert found == []
+    assert "hv_netvsc" not in await vm.run("dmesg | grep -i -E 'error|fail|invalid|unable' || true")
