@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -89,10 +88,9 @@ async def test_each_nic_is_there_with_its_address_and_driver(vm: LinuxVm) -> Non
 async def test_every_sub_channel_is_open_and_has_a_processor_of_its_own(vm: LinuxVm) -> None:
     eth = await configured(vm, "nic")
     assert await queues(vm, eth, QUEUES)
-    assert (
-        await open_channels(vm) == {"nic": 0, "nic.1": 1, "nic.2": 2, "nic.3": 3}
-        or len(set((await open_channels(vm)).values())) == QUEUES
-    )
+    channels = await open_channels(vm)
+    assert channels.keys() == {"nic", "nic.1", "nic.2", "nic.3"}
+    assert set(channels.values()) == set(range(QUEUES))
 
 
 async def test_pings_of_all_sizes_are_answered(vm: LinuxVm) -> None:
@@ -169,17 +167,24 @@ async def test_older_versions_of_the_protocol_work_too(vm: LinuxVm, name: str, c
 
 
 async def test_a_nic_comes_and_goes_under_load(vm: LinuxVm) -> None:
+    """The cable is pulled first, as a virtual switch does: a rescind while a frame is in flight hangs this kernel.
+
+    ``vmbus_reset_channel_cb`` takes the channel's callback away before ``netvsc_remove``, which then waits for the
+    completion of every frame without end (``rndis_filter_halt_device``), with the rtnl lock held.
+    """
     for _ in range(3):
         eth = await configured(vm, "nic")
         assert await queues(vm, eth, QUEUES)
-        pinging = asyncio.create_task(vm.attempt(f"ping -q -A -w 3 -c 100000 {STATIONS[0]}"))
-        before = (await counts(vm))["received_frames"]
-        while (await counts(vm))["received_frames"] < before + 20:
-            await asyncio.sleep(0.05)
+        received = f"cat /sys/class/net/{eth}/statistics/rx_packets"
+        before = int(await vm.run(received))
+        await vm.run(f"ping -q -A -w 30 -c 100000 {STATIONS[0]} >/dev/null 2>&1 &")
+        assert await sysfs.wait_for(vm, f"[ $({received}) -gt {before + 20} ]")
+        await vm.host("act", name="nic", action="link", up=False)
+        assert await sysfs.wait_for(vm, f"[ $(cat /sys/class/net/{eth}/carrier) = 0 ]")
         await vm.host("rescind", name="nic")
-        await pinging
         assert await sysfs.wait_for(vm, f"! grep -q {MACS['nic']} /sys/class/net/*/address")
         assert await open_channels(vm) == {}
+        await vm.host("act", name="nic", action="link", up=True)
         await vm.host("offer", name="nic")
         assert await sysfs.wait_for(vm, f"grep -q {MACS['nic']} /sys/class/net/*/address")
     await configured(vm, "nic")
@@ -191,3 +196,12 @@ async def test_the_host_had_nothing_to_complain_about_but_versions(vm: LinuxVm) 
     found = [each for each in await complaints(vm) if "are not spoken here" not in each]
     assert found == []
     assert "hv_netvsc" not in await vm.run("dmesg | grep -i -E 'error|fail|invalid|unable' || true")
+
+
+async def test_a_guest_asks_for_as_many_channels_as_it_has_processors(template: VmSpec) -> None:
+    async with LinuxVm(replace(template, name="two", vcpus=2, devices=[nic("nic", "6.1", queues=8)])) as two:
+        eth = await configured(two, "nic")
+        assert await queues(two, eth, 2)
+        assert set((await open_channels(two)).values()) == {0, 1}
+        await ping(two)
+        assert await complaints(two) == []
