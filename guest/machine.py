@@ -20,6 +20,7 @@ from guest.programs.checksum import Checksum
 from guest.programs.net_load import NetLoad
 from guest.programs.pattern import Pattern
 from guest.programs.program import Program
+from guest.programs.storage_load import StorageLoad
 from guest.system import Journal, System
 from guest.vmbus.device import HvDriver
 from guest.vmbus.numa import Topology
@@ -118,6 +119,7 @@ class GuestCpu:
         self._programs: dict[str, Program] = {
             "checksum": Checksum(core, storvsc.disks),
             "pattern": Pattern(core, storvsc.disks),
+            "storage_load": StorageLoad(core, storvsc.disks),
         }
         for netvsc in self.system.bus.drivers:
             if isinstance(netvsc, Netvsc):

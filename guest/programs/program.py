@@ -25,7 +25,7 @@ class ProgramWords(WaitWords):
     """
 
     run = Word("first CPU")
-    """How often it has been started. Stored when the words below are those of a new run."""
+    """How often it has been started. Stored when everything else is that of a new run."""
     total = Word("first CPU")
     """Bytes that there are to do; 0 until it is started."""
     failed = Word("program lock")
@@ -79,6 +79,8 @@ class Program:
     def starting(self) -> Iterator[None]:
         """Around all that a program does to start on this CPU: its words are zero, and what it refuses is its end.
 
+        Tasks do not run, on any CPU, before the first CPU has come to the end of it.
+
         Raises OperatorError if the last run goes on.
         """
         words, own = self._words, self._cpus[self.core.cpu]
@@ -89,8 +91,6 @@ class Program:
         own.run = run
         if self.on_first_cpu:
             words.clear(WaitWords.size)
-            words.run = run
-            self.changed.wake_up()
         try:
             yield
         except OperatorError as error:
@@ -98,6 +98,10 @@ class Program:
             if self.on_first_cpu:
                 self.spawn(self._end_when_alone(), "refused")
             raise
+        finally:
+            if self.on_first_cpu:
+                words.run = run
+                self.changed.wake_up()
 
     async def _end_when_alone(self) -> None:
         await self.alone()
