@@ -59,6 +59,7 @@ class NetvscStub(HvDriver):
         await channel.open(RING_BYTES, RING_BYTES)
         try:
             words.version = await self._agree(channel)
+            channel.send_packet(nvsp.NdisVersion(6, 30).encode())
             await self._lend_buffer(channel)
         except VmbusError:
             await self.remove(device)

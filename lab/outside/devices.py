@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic.dataclasses import dataclass
 
+from host.catalogue import KINDS
 from host.machine import DeviceSpec
 from host.plain import STRICT
 from host.vsp.contained import ContainedDevice
@@ -24,11 +25,11 @@ class NoOptions:
 
 
 def load_devices(paths: Iterable[str], taken: Iterable[str]) -> dict[str, tuple[DeviceSpec, Kind[Any, Any]]]:
-    """By name: the offer of each device in the files, in order, and the kind of its own. Raises OperatorError.
+    """By name: the offer of each device in the files, in order, and its kind, which has the name too.
 
-    ``taken`` are names that the VM gives to other devices.
+    ``taken`` are names that the VM gives to other devices. Raises OperatorError.
     """
-    names = dict.fromkeys(taken, "a device of the VM")
+    names = {**dict.fromkeys(KINDS, "a kind of the tree's"), **dict.fromkeys(taken, "a device of the VM")}
     found: dict[str, tuple[DeviceSpec, Kind[Any, Any]]] = {}
     for path in paths:
         for device in classes(load(path, "device"), PacketDevice):  # type: ignore[type-abstract]
@@ -37,7 +38,7 @@ def load_devices(paths: Iterable[str], taken: Iterable[str]) -> dict[str, tuple[
             if device.name in names:
                 raise OperatorError(f"{at}: '{device.name}' is the name of {names[device.name]}: choose another")
             names[device.name] = f"the device at {at}"
-            found[device.name] = DeviceSpec(at, device.name), Kind(NoOptions, partial(_make, device))
+            found[device.name] = DeviceSpec(device.name, device.name), Kind(NoOptions, partial(_make, device))
     return found
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from host.machine import DeviceSpec
 from lab.report import Report
 from lab.simulation.vm import SimulatedVM
 from lab.spec import VmSpec
@@ -110,3 +111,19 @@ async def test_what_the_guest_does_wrong_is_not_the_devices_mistake(tmp_path: Pa
     report, counts, _ = await ran(echo_vm(driver=driver))
     assert counts["answered"] == 0 and not report.mistakes
     assert report.complaints[0] == "echo: packet 1 came back changed"
+
+
+@POLICIES
+async def test_the_stub_of_netvsc_agrees_with_the_host_and_lends_it_a_buffer(policy: str) -> None:
+    nic = DeviceSpec("netvsc", "nic")
+    spec = VmSpec(vcpus=2, policy=policy, devices=[nic], drivers=[str(EXAMPLES / "netvsc_stub.py")])
+    async with SimulatedVM(spec) as vm:
+        await vm.settled()
+        lines = [str(record[3]) for record in vm.trace() if record[2] == "printk"]
+        assert any("netvsc_stub: NVSP 0x60001, " in line for line in lines), lines
+        free = vm.cpus[0].core.pages.free_pages()
+        vm.on_host(lambda: vm.host.rescind("nic"))
+        await vm.pass_time(1)
+        assert vm.cpus[0].core.pages.free_pages() == free + 64 + 64, "rings and buffer are free again"
+        report = await vm.report()
+        assert not report.failed and not report.mistakes and not report.warnings and not report.complaints
