@@ -28,10 +28,12 @@ class Case:
     red: frozenset[str]
     arguments: dict[str, Any] = field(default_factory=dict)
     under: tuple[Policy, ...] = BOTH
+    ends_work: bool = False
+    """The guest's programs cannot run any more, so it comes when they have."""
 
 
 def _case(where: str, fault: str, red: str, under: tuple[Policy, ...] = BOTH, **arguments: Any) -> Case:
-    return Case(where, fault, frozenset(red.split()), arguments, under)
+    return Case(where, fault, frozenset(red.split()), arguments, under, fault == "dead_cpu")
 
 
 CASES: Final = (

@@ -32,9 +32,11 @@ async def trial(policy: Policy, case: Case | None, seed: int) -> Report:
         async with SimulatedVM(spec) as vm:
             await vm.settled()
             await _work(vm, cpu=1)
-            if case is not None:
+            if case is not None and not case.ends_work:
                 await vm.inject(case.where, case.fault, **case.arguments)
             digest = await _work(vm, cpu=0)
+            if case is not None and case.ends_work:
+                await vm.inject(case.where, case.fault, **case.arguments)
             report = await vm.report()
             path = spec.disks[0].path
             report.checks.append(read_check(digest, await ImageDigests.of(path, PatternRange.of(IMAGE_BYTES))))
