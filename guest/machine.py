@@ -185,7 +185,7 @@ class GuestCpu:
             "flags": [flag for index, word in enumerate(flags or ()) for flag in flags_in(word, index)],
             "synic": flags is not None,
             "handlers": [relid for relid, handler in enumerate(self.system.bus.channels.handlers) if handler],
-            "rings": {channel.relid: channel.ring_bytes for channel in self.system.bus.channels if channel.mapped},
+            "rings": self.system.bus.channels.ring_bytes(),
             "spurious_vectors": core.spurious_vectors,
             "ipis_pending": sum(
                 port.pending >> vector & 1 for vector in (RESCHEDULE_VECTOR, CALL_FUNCTION_SINGLE_VECTOR)

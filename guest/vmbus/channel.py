@@ -49,6 +49,8 @@ class VmbusChannel:
         self.outbound: Final = core.locks.irqsave("outbound", relid)
         self._reader: RingReader | None = None
         self._writer: RingWriter | None = None
+        self.ring_gpadl = GpadlId(0)
+        """Of the rings that this CPU has mapped; no two opens have the same."""
 
     # --- what drivers set before they open --------------------------------------------------------------------------
 
@@ -172,6 +174,7 @@ class VmbusChannel:
         from_host = core.ram.ring(range(middle, end))
         self._writer = RingWriter(to_host, fence, core.point)
         self._reader = RingReader(from_host, fence, core.point)
+        self.ring_gpadl = GpadlId(words.gpadl)
         return to_host, from_host
 
     def unmap_rings(self) -> None:

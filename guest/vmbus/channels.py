@@ -27,6 +27,15 @@ class ChannelTable:
         self._by_relid: dict[int, VmbusChannel] = {}
         self.handlers: list[Callable[[], None] | None] = [None] * MAX_CHANNEL_RELIDS
         self.publish = bus.core.call_on_all(self._match)
+        self._moved: dict[int, tuple[int, int]] = {}
+
+    def ring_bytes(self) -> dict[int, tuple[int, int]]:
+        """Bytes that this CPU has (written, read), by the GPADL of the rings: those of views that are gone included."""
+        moved = dict(self._moved)
+        for channel in self:
+            if channel.mapped:
+                _add(moved, channel)
+        return moved
 
     def get(self, relid: int) -> VmbusChannel | None:
         return self._by_relid.get(relid)
@@ -85,7 +94,15 @@ class ChannelTable:
         return channel
 
     def _forget(self, channel: VmbusChannel) -> None:
+        if channel.mapped:
+            _add(self._moved, channel)
         self.handlers[channel.relid] = None
         del self._by_relid[channel.relid]
         if channel.primary is not None:
             channel.primary.sub_channels.remove(channel)
+
+
+def _add(moved: dict[int, tuple[int, int]], channel: VmbusChannel) -> None:
+    written, read = moved.get(channel.ring_gpadl, (0, 0))
+    more_written, more_read = channel.ring_bytes
+    moved[channel.ring_gpadl] = written + more_written, read + more_read

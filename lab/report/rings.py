@@ -18,15 +18,15 @@ def checks(cut: Cut) -> Iterator[Check]:
             pending = any(relid in port["flags"] for cpu, port in enumerate(cut.ports) if cut.guest.online >> cpu & 1)
             if pending or cut.guest.vmbus.callback_events[relid].scheduled:
                 expected[int(relid)] = down
-        yield from _bytes(cut, relid, up, down)
+        yield from _bytes(cut, relid, words.gpadl, up, down)
     yield Check("rings to the guest", "with data", full, "with data and an interrupt due", expected, "I1")
 
 
-def _bytes(cut: Cut, relid: int, up: int, down: int) -> Iterator[Check]:
+def _bytes(cut: Cut, relid: int, gpadl: int, up: int, down: int) -> Iterator[Check]:
     channel = next((channel for _, _, channel in cut.offers() if channel["relid"] == relid), None)
     if channel is None:
         return
-    rings = [port["rings"].get(relid, (0, 0)) for port in cut.ports]
+    rings = [port["rings"].get(gpadl, (0, 0)) for port in cut.ports]
     at = f"relid {relid} ({cut.name_of(relid)})"
     read = sum(ring[1] for ring in rings) + down
     yield Check(f"bytes to {at}", "host wrote", channel["bytes_written"], "CPUs read + in the ring", read, "L5")
