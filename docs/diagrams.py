@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from host.vmbus.tables import TABLES
-from host.vsp.storage.handshake import NEXT
+from host.vsp.net import control
+from host.vsp.net import handshake as netvsp
+from host.vsp.storage import handshake as storvsp
 
 DOCUMENT = Path(__file__).parent / "design.md"
 BLOCK = re.compile(r"(<!-- drawn: (?P<name>\w+) -->\n).*?(<!-- /drawn -->)", re.DOTALL)
@@ -40,7 +42,7 @@ def draw(table: Mapping[tuple[Enum, Enum], Any]) -> str:
 
 def rendered(text: str) -> str:
     """The document with every drawing made anew."""
-    drawings = {**TABLES, "storvsp": NEXT}
+    drawings = {**TABLES, "storvsp": storvsp.NEXT, "netvsp": netvsp.NEXT, "rndis": control.NEXT}
     return BLOCK.sub(lambda found: found[1] + draw(drawings[found["name"]]) + found[3], text)
 
 

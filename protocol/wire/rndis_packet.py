@@ -19,7 +19,8 @@ from protocol.wire.rndis import HEADER_SIZE, BadRndis, RndisMessage, RndisType, 
 RECORD_HEADER: Final = 12
 INTERNAL: Final = 1 << 31
 
-_MESSAGE = struct.Struct("<II")
+_DATA = struct.Struct("<4I12x2I8x")
+"""Header and fixed part at once: type, length, data offset and length, information offset and length."""
 _RECORD = struct.Struct("<III")
 _U32 = struct.Struct("<I")
 
@@ -123,16 +124,9 @@ def packet_header(frame_length: int, information: Information = {}) -> bytes:  #
     records = b"".join(
         _RECORD.pack(RECORD_HEADER + len(value), kind, RECORD_HEADER) + value for kind, value in information.items()
     )
-    at = PACKET_HEADER - HEADER_SIZE
-    fixed = DataPacket(
-        data_offset=at + len(records),
-        data_length=frame_length,
-        info_offset=at if records else 0,
-        info_length=len(records),
-    )
-    layout = DataPacket.layout
-    length = layout.size + len(records) + frame_length
-    return _MESSAGE.pack(RndisType.PACKET, length) + layout.pack(*layout.values_of(fixed)) + records
+    at, size = PACKET_HEADER - HEADER_SIZE, len(records)
+    length = PACKET_HEADER + size + frame_length
+    return _DATA.pack(RndisType.PACKET, length, at + size, frame_length, at if size else 0, size) + records
 
 
 def decode_packet(message: Readable) -> tuple[memoryview, dict[int, bytes]]:

@@ -93,7 +93,7 @@ def test_a_vlan_tag_on_the_side_goes_out_in_the_frame(vsc: NetVsc) -> None:
 
 def test_the_packet_filter_decides_what_the_guest_gets(vsc: NetVsc) -> None:
     to_guest = [frame(b"x", PEER, to) for to in (MAC, PEER, BROADCAST, b"\1\0\x5e\0\0\1")]
-    nic = vsc.device._nic
+    nic = vsc.device.nic
     for accepted, expected in (
         (PacketFilter(0), []),
         (PacketFilter.DIRECTED, [0]),
@@ -110,7 +110,7 @@ def test_the_packet_filter_decides_what_the_guest_gets(vsc: NetVsc) -> None:
 
 
 def test_a_frame_that_no_sub_allocation_holds_is_dropped(vsc: NetVsc) -> None:
-    assert vsc.device._nic.deliver([frame(bytes(1800), PEER, MAC), frame(b"ok", PEER, MAC)]) == 2
+    assert vsc.device.nic.deliver([frame(bytes(1800), PEER, MAC), frame(b"ok", PEER, MAC)]) == 2
     vsc.take()
     assert vsc.frames() == [frame(b"ok", PEER, MAC)]
     assert vsc.device.counts()["too_long"] == 1
@@ -124,6 +124,7 @@ def test_a_guest_that_keeps_its_buffers_gets_no_more_until_it_gives_some_back(ra
     held = list(vsc.received)
     assert sum(len(each.frames) for each in held) == room
     assert vsc.device.counts()["echo_held"] == 20
+    assert vsc.device.counts()["waits"] == 1
     places = [bytes(each.messages[0]) for each in held]
     for each in held[:5]:
         vsc.release(each)
@@ -141,7 +142,7 @@ def test_a_guest_that_keeps_its_buffers_gets_no_more_until_it_gives_some_back(ra
 
 def test_control_messages_are_answered_while_frames_take_every_other_buffer(ram: GuestRam) -> None:
     vsc = ready(NetVsc(ram, patient=True))
-    while vsc.device._nic.deliver([frame(b"flood", PEER, MAC)]):
+    while vsc.device.nic.deliver([frame(b"flood", PEER, MAC)]):
         vsc.take()
     assert vsc.query(Oid.ADDRESS_802_3_PERMANENT) == (0, MAC)
 
@@ -161,7 +162,7 @@ def test_more_answers_than_control_buffers_wait_their_turn(ram: GuestRam) -> Non
 
 def test_a_full_ring_makes_the_network_wait_and_not_the_guest_lose(ram: GuestRam) -> None:
     vsc = ready(NetVsc(ram))
-    nic = vsc.device._nic
+    nic = vsc.device.nic
     backend = vsc.backend
     assert isinstance(backend, Echo)
     waiting = [frame(n.to_bytes(2, "big"), MAC, PEER) for n in range(100)]
@@ -178,7 +179,7 @@ def test_a_full_ring_makes_the_network_wait_and_not_the_guest_lose(ram: GuestRam
 def test_one_doorbell_makes_one_signal_for_a_batch(vsc: NetVsc) -> None:
     channel = vsc.channels[0]
     before = channel.signals
-    assert vsc.device._nic.deliver([frame(bytes([n]), PEER, MAC) for n in range(64)]) == 64
+    assert vsc.device.nic.deliver([frame(bytes([n]), PEER, MAC) for n in range(64)]) == 64
     assert channel.signals == before + 1
     vsc.take()
     assert len(vsc.received) == 1 and len(vsc.received[0].messages) == 64
@@ -250,10 +251,10 @@ def test_an_echo_on_the_same_channel_asks_no_table(ram: GuestRam) -> None:
 
 def test_the_buffers_of_a_sub_channel_that_is_closed_are_free_again(ram: GuestRam) -> None:
     vsc = ready(NetVsc(ram, queues=2, patient=True))
-    buffer = vsc.device._nic.receive_buffer
+    buffer = vsc.device.nic.receive_buffer
     assert buffer is not None
     before = buffer.free
-    vsc.device._nic.deliver([frame(b"lost", PEER, MAC)] * 5, 1)
+    vsc.device.nic.deliver([frame(b"lost", PEER, MAC)] * 5, 1)
     assert buffer.free == before - 5
     vsc.offers.offered[0].close(lambda: None)
     assert buffer.free == before

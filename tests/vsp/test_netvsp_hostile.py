@@ -84,7 +84,7 @@ def test_completions_that_nobody_asked_for_free_nothing(vsc: NetVsc) -> None:
     vsc.patient = True
     vsc.send_section(0, message(frame(b"a")))
     (got,) = vsc.received
-    buffer = vsc.device._nic.receive_buffer
+    buffer = vsc.device.nic.receive_buffer
     assert buffer is not None
     before = buffer.free
     for id in (0, got.transaction_id + 1, 2**64 - 1):
@@ -103,7 +103,7 @@ def test_a_completion_from_before_the_buffer_was_revoked_means_nothing(vsc: NetV
     vsc.send(nvsp.RevokeReceiveBuffer(), asked=False)
     vsc.release(got)
     assert len(vsc.clock.complaints) == 1
-    assert vsc.device._nic.deliver([frame(b"into the void")]) == 1
+    assert vsc.device.nic.deliver([frame(b"into the void")]) == 1
 
 
 @pytest.mark.parametrize(("operation", "count"), [(1, 4), (1, 2**32 - 1), (1, 0), (0, 1), (2, 1)])
@@ -149,7 +149,7 @@ def test_rss_parameters_that_make_no_sense_are_refused(
 ) -> None:
     value = RssParameters(RssFlag(0), over, table, key).encode()
     assert vsc.set(Oid.GEN_RECEIVE_SCALE_PARAMETERS, value) == RndisStatus.INVALID_DATA
-    assert not vsc.device._nic.rss.parameters.table
+    assert not vsc.device.nic.rss.parameters.table
 
 
 def test_there_is_no_virtual_function_to_switch_to(vsc: NetVsc) -> None:

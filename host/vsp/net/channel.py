@@ -26,7 +26,7 @@ class NetChannel(ABC):
         self.offer = offer
         self.index = offer.sub_channel_index
         self._services = services
-        self._nic = nic
+        self.nic = nic
         self._channel: VspChannel | None = None
         self._endpoint: Endpoint | None = None
         self._lent: dict[int, Sequence[TransferRange]] = {}
@@ -37,7 +37,7 @@ class NetChannel(ABC):
         self._channel = channel
         services = self._services
         self._endpoint = Endpoint(channel, self._receive, services.complain, journal=services.journal)
-        self._nic.channels[self.index] = self
+        self.nic.channels[self.index] = self
         self._endpoint.look()
 
     def close(self, done: Callable[[], None]) -> None:
@@ -45,25 +45,23 @@ class NetChannel(ABC):
         if self._endpoint:
             self._endpoint.close()
             self._endpoint = self._channel = None
-            del self._nic.channels[self.index]
+            del self.nic.channels[self.index]
             lent = [place for ranges in self._lent.values() for place in ranges]
             self._lent.clear()
-            self._nic.give_back(lent)
+            self.nic.give_back(lent)
         done()
 
     def doorbell(self) -> None:
         """Look at both rings, and see whether the back end can go on."""
         if self._endpoint:
             self._endpoint.look()
-            self._nic.relieve()
+            self.nic.relieve()
 
     def counts(self) -> dict[str, int]:
         """Those of this channel; the primary's are the NIC's."""
         suffix = f".{self.index}"
         return {
-            name.removesuffix(suffix): value
-            for name, value in self._nic.counts.plain().items()
-            if name.endswith(suffix)
+            name.removesuffix(suffix): value for name, value in self.nic.counts.plain().items() if name.endswith(suffix)
         }
 
     # --- host to guest ------------------------------------------------------------------------------------------------
@@ -77,7 +75,7 @@ class NetChannel(ABC):
         """Send one packet; nothing happens if the channel is closed."""
         if self._endpoint:
             self._endpoint.post(type, message, transaction_id, flags, header)
-            self._nic.relieve()
+            self.nic.relieve()
 
     def lend(self, ranges: Sequence[TransferRange], channel_type: ChannelType) -> None:
         """Tell the guest of messages in the receive buffer, which are its own until it completes the packet."""
@@ -93,7 +91,7 @@ class NetChannel(ABC):
     def complete(self, packet: Packet, message: NvspMessage) -> None:
         """Answer a packet of the guest, if it wants one."""
         if packet.flags & COMPLETION_REQUESTED:
-            self._nic.counts.of(self.index).completed += 1
+            self.nic.counts.of(self.index).completed += 1
             self.post(PacketType.COMPLETION, message.encode(), packet.transaction_id)
 
     # --- guest to host ------------------------------------------------------------------------------------------------
@@ -118,16 +116,16 @@ class NetChannel(ABC):
         ranges = self._lent.pop(packet.transaction_id, None)
         if ranges is None:
             raise PeerError(f"netvsc: completion of {packet.transaction_id:#x}, for which the host never asked")
-        self._nic.counts.of(self.index).released += 1
-        self._nic.give_back(ranges)
+        self.nic.counts.of(self.index).released += 1
+        self.nic.give_back(ranges)
 
     def carry(self, packet: Packet) -> None:
         """SEND_RNDIS_PKT: messages for the network or for the adapter, and their completion. Raises PeerError."""
         status = NvspStatus.FAIL
         try:
             message = RndisPacket.decode(packet.payload)
-            assert self._channel is not None and self._nic.send_buffer is not None
-            data = rndis_messages(message, packet, self._nic.send_buffer, self._channel.ram)
+            assert self._channel is not None and self.nic.send_buffer is not None
+            data = rndis_messages(message, packet, self.nic.send_buffer, self._channel.ram)
             status = NvspStatus.INVALID_RNDIS_PKT
             if message.channel_type == ChannelType.CONTROL:
                 self._control(data)
@@ -147,11 +145,11 @@ class NetChannel(ABC):
                 frames.append(frame_of(message))
         finally:
             if frames:
-                self._nic.transmit(frames, self.index)
+                self.nic.transmit(frames, self.index)
 
     def _control(self, data: bytes) -> None:
         if self.index:
             raise BadRndis(f"RNDIS control message on sub-channel {self.index}")
         for kind, message in split(data):
-            self._nic.counts.control += 1
-            self._nic.control.receive(kind, message)
+            self.nic.counts.control += 1
+            self.nic.control.receive(kind, message)

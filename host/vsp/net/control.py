@@ -15,7 +15,6 @@ from protocol.wire.ndis import (
     Offload,
     OffloadParameters,
     Oid,
-    PacketFilter,
     RssCapabilities,
     RssParameters,
 )
@@ -74,7 +73,8 @@ class RndisControl:
 
     def __init__(self, adapter: Adapter, rss: ReceiveSideScaling, post: Callable[[bytes], None]) -> None:
         self.state = RndisState.UNINITIALIZED
-        self.filter = PacketFilter(0)
+        self.filter = 0
+        """``PacketFilter``, as a plain number."""
         self._adapter = adapter
         self._rss = rss
         self._post = post
@@ -95,10 +95,10 @@ class RndisControl:
             case RndisType.KEEPALIVE:
                 self._post(KeepAliveComplete(KeepAlive.decode(message).request_id).encode())
             case RndisType.RESET:
-                self.filter = PacketFilter(0)
+                self.filter = 0
                 self._post(ResetComplete().encode())
             case RndisType.HALT:
-                self.filter = PacketFilter(0)
+                self.filter = 0
         self.state = following
 
     # --- QUERY --------------------------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ class RndisControl:
             case Oid.GEN_CURRENT_PACKET_FILTER:
                 if len(value) < 4:
                     raise BadRndis(f"RNDIS packet filter of {len(value)} bytes")
-                self.filter = PacketFilter(_U32.unpack_from(value)[0])
+                self.filter = _U32.unpack_from(value)[0]
             case Oid.TCP_OFFLOAD_PARAMETERS:
                 OffloadParameters.decode(value)  # whatever the guest chooses among no offloads is none
             case Oid.GEN_RECEIVE_SCALE_PARAMETERS:

@@ -17,13 +17,17 @@ class ChannelCounts:
 
 @dataclass(slots=True)
 class NicCounts:
-    """Of the NIC: ``control`` are RNDIS requests, ``unwanted`` and ``too_long`` frames that the guest did not get."""
+    """Of the NIC: ``control`` are RNDIS requests, ``unwanted`` and ``too_long`` frames that the guest did not get.
+
+    ``waits``: how often the back end had to wait for receive buffers or room in a ring.
+    """
 
     channels: dict[int, ChannelCounts] = field(default_factory=dict)
     control: int = 0
     indications: int = 0
     unwanted: int = 0
     too_long: int = 0
+    waits: int = 0
 
     def of(self, index: int) -> ChannelCounts:
         """The counts of a channel."""
@@ -34,5 +38,5 @@ class NicCounts:
         every = {index: asdict(counts) for index, counts in sorted(self.channels.items())}
         sums = {name: sum(counts[name] for counts in every.values()) for name in ChannelCounts.__slots__}
         each = {f"{name}.{index}": value for index, counts in every.items() for name, value in counts.items()}
-        own = {name: getattr(self, name) for name in ("control", "indications", "unwanted", "too_long")}
+        own = {name: getattr(self, name) for name in ("control", "indications", "unwanted", "too_long", "waits")}
         return sums | own | each

@@ -8,6 +8,11 @@ from protocol.wire.rndis_packet import PacketInfo, Vlan, decode_packet, packet_h
 
 SHORTEST: Final = 14
 BROADCAST: Final = b"\xff" * 6
+# Plain numbers: an IntFlag takes ten times as long to look at, and this is done for each frame.
+PROMISCUOUS: Final = int(PacketFilter.PROMISCUOUS)
+BROADCASTS: Final = int(PacketFilter.BROADCAST)
+MULTICASTS: Final = int(PacketFilter.MULTICAST | PacketFilter.ALL_MULTICAST)
+DIRECTED: Final = int(PacketFilter.DIRECTED)
 OFFLOADS: Final = (PacketInfo.CHECKSUM, PacketInfo.LARGE_SEND)
 
 
@@ -40,13 +45,13 @@ def message_of(frame: bytes, hash_value: int | None) -> bytes:
     return packet_header(len(frame), {PacketInfo.HASH_VALUE: hash_value.to_bytes(4, "little")}) + frame
 
 
-def wanted(frame: bytes, accepted: PacketFilter, address: bytes) -> bool:
-    """Whether the guest's packet filter lets a frame through. Multicast lists are not kept: all or none."""
+def wanted(frame: bytes, accepted: int, address: bytes) -> bool:
+    """Whether the guest's ``PacketFilter`` lets a frame through. Multicast lists are not kept: all or none."""
     destination = frame[:6]
-    if accepted & PacketFilter.PROMISCUOUS:
+    if accepted & PROMISCUOUS:
         return True
     if destination == BROADCAST:
-        return bool(accepted & PacketFilter.BROADCAST)
+        return bool(accepted & BROADCASTS)
     if destination[0] & 1:
-        return bool(accepted & (PacketFilter.MULTICAST | PacketFilter.ALL_MULTICAST))
-    return destination == address and bool(accepted & PacketFilter.DIRECTED)
+        return bool(accepted & MULTICASTS)
+    return destination == address and bool(accepted & DIRECTED)

@@ -104,18 +104,18 @@ class Netvsp(NetChannel):
     def close(self, done: Callable[[], None]) -> None:
         """The next opening begins a new handshake."""
         self._start_over()
-        self._nic.start_over()
+        self.nic.start_over()
         self._offers.withdraw()
         super().close(done)
 
     def counts(self) -> dict[str, int]:
-        return self._nic.counts.plain() | self._nic.backend.counts()
+        return self.nic.counts.plain() | self.nic.backend.counts()
 
     def set_link(self, connected: bool) -> None:
         """Plug the cable in or out. Linux waits two seconds between two changes (``netvsc_link_change``)."""
-        if connected != self._nic.adapter.connected:
-            self._nic.adapter.connected = connected
-            self._nic.indicate(RndisStatus.MEDIA_CONNECT if connected else RndisStatus.MEDIA_DISCONNECT)
+        if connected != self.nic.adapter.connected:
+            self.nic.adapter.connected = connected
+            self.nic.indicate(RndisStatus.MEDIA_CONNECT if connected else RndisStatus.MEDIA_DISCONNECT)
 
     # --- the handshake ------------------------------------------------------------------------------------------------
 
@@ -173,20 +173,20 @@ class Netvsp(NetChannel):
     def _configure(self, config: NdisConfig) -> None:
         if self.version == NvspVersion.V1:
             raise PeerError("NDIS configuration in version 1")
-        self._mtu = max(SHORTEST_MTU, min(config.mtu - ETHERNET_HEADER, self._nic.adapter.mtu))
+        self._mtu = max(SHORTEST_MTU, min(config.mtu - ETHERNET_HEADER, self.nic.adapter.mtu))
 
     def _take_receive_buffer(self, packet: Packet, request: ReceiveBufferRequest) -> None:
         buffer = ReceiveBuffer(self._map(NvspType.SEND_RECV_BUF, request.gpadl), ETHERNET_HEADER + self._mtu)
         if request.id != RECEIVE_BUFFER_ID or not buffer.usable:
             self._unmap(NvspType.SEND_RECV_BUF)
             raise PeerError(f"receive buffer {request.id:#x} with room for {buffer.count} messages")
-        self._nic.receive_buffer = buffer
+        self.nic.receive_buffer = buffer
         size = buffer.sub_alloc_size
         end = size * buffer.count
         self.complete(packet, ReceiveBufferComplete(NvspStatus.SUCCESS, 1, 0, size, buffer.count, end))
 
     def _take_send_buffer(self, packet: Packet, request: SendBufferRequest) -> None:
-        self._nic.send_buffer = SendBuffer(self._map(NvspType.SEND_SEND_BUF, request.gpadl))
+        self.nic.send_buffer = SendBuffer(self._map(NvspType.SEND_SEND_BUF, request.gpadl))
         self.complete(packet, SendBufferComplete(NvspStatus.SUCCESS, SECTION_SIZE))
 
     def _switch(self, packet: Packet, request: SwitchDataPath) -> None:
@@ -198,8 +198,8 @@ class Netvsp(NetChannel):
         if id != expected:
             raise PeerError(f"revocation of buffer {id:#x}")
         if which is NvspType.SEND_RECV_BUF:
-            self._nic.start_over()
-        self._nic.send_buffer = None
+            self.nic.start_over()
+        self.nic.send_buffer = None
         self._unmap(which)
 
     def _map(self, which: NvspType, gpadl: GpadlId) -> SharedBuffer:
@@ -218,13 +218,13 @@ class Netvsp(NetChannel):
 
     def _create_sub_channels(self, packet: Packet, request: SubChannelRequest) -> None:
         """Once per opening, and not more than announced. Linux waits for all of them, without end."""
-        available = 0 if self._sub_channels else self._nic.adapter.queues - 1
+        available = 0 if self._sub_channels else self.nic.adapter.queues - 1
         if request.operation != SUBCHANNEL_ALLOCATE or not 1 <= request.count <= available:
             raise PeerError(f"operation {request.operation} on {request.count} sub-channels: {available} can be had")
         self._sub_channels = [
             NetvspSubChannel(
                 self._services,
-                self._nic,
+                self.nic,
                 replace(self.offer, sub_channel_index=index),
                 self._sub_channel_opened,
                 lambda: self.state is State.READY,
@@ -236,7 +236,7 @@ class Netvsp(NetChannel):
 
     def _sub_channel_opened(self) -> None:
         """When all are open, say which of them to send on (OpenVMM, at the same moment)."""
-        channels = len(self._nic.channels)
+        channels = len(self.nic.channels)
         if channels == 1 + len(self._sub_channels):
             table = [entry % channels for entry in range(SEND_TABLE_SIZE)]
             self.post(PacketType.IN_BAND, encode_send_table(table))

@@ -81,6 +81,7 @@ class Nic:
         for frame in frames:
             if not self._place(buffer, frame, queue, batches):
                 self._starved = True
+                self.counts.waits += 1
                 break
             taken += 1
         for index, ranges in batches.items():
