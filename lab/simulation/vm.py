@@ -58,6 +58,7 @@ class SimulatedCpu:
         self.port = VpPort(VpIndex(cpu), vm.ram, self.link)
         self.link.port = self.port
         self._inbox: deque[Callable[[], None]] = deque()
+        self._inside = False
         clock = SimulatedClock(hub, _at_once)
         memory = KernelMemory(vm.kernel)
         self.core = Core(Cpu(cpu), vm.spec.vcpus, self.port, memory, vm.locks, clock, hub.point)
@@ -87,13 +88,16 @@ class SimulatedCpu:
 
     def _body(self) -> None:
         """One piece of work, so that the schedule has a say between any two."""
+        self._inside = True
         if self._inbox:
             self._inbox.popleft()()
         self.core.run(1)
+        self._inside = False
 
     @property
     def idle(self) -> bool:
-        return not self._can_run()
+        """It does nothing, and there is nothing to do; it may well have been stopped in the middle of its last work."""
+        return not (self._inside or self._can_run())
 
     def snapshot(self) -> dict[str, Any]:
         return self.guest.snapshot()

@@ -1,0 +1,139 @@
+"""A simulated VM with NICs whose every frame comes back, and what is known of the frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from guest.drivers.netvsc.driver import Netvsc
+from guest.irq.affinity import irq_set_affinity
+from guest.net.device import NetDeviceWords, NetQueueWords
+from guest.programs.net_load import NetLoadCpuWords, NetLoadStreamWords, NetLoadWords
+from host.machine import DeviceSpec
+from lab.simulation.vm import SimulatedCpu, SimulatedVM
+from lab.spec import VmSpec
+from protocol.ids import Irq
+
+MOVES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Of one device, over all streams."""
+
+    sent: int
+    returned: int
+    lost: int
+    interrupted: int
+    bad: int
+
+
+class NetVM(SimulatedVM):
+    """``nics`` of them, called nic0 onwards on the host, with as many queues as there are CPUs."""
+
+    def __init__(self, seed: int, cpus: int = 4, nics: int = 1, policy: str = "rfc", **options: Any) -> None:
+        devices = [
+            DeviceSpec(
+                "netvsc", f"nic{number}", options={"queues": cpus, "mac": f"00:15:5d:00:00:{number:02x}"} | options
+            )
+            for number in range(nics)
+        ]
+        super().__init__(VmSpec(vcpus=cpus, seed=seed, policy=policy, memory_mb=64, devices=devices))
+
+    def device(self, number: int = 0) -> NetDeviceWords:
+        return self.memory.find(NetDeviceWords)[number]
+
+    def queues(self, number: int = 0) -> list[NetQueueWords]:
+        each = self.spec.vcpus
+        return list(self.memory.find(NetQueueWords))[number * each : (number + 1) * each]
+
+    def load(self, number: int = 0) -> NetLoadWords:
+        return self.memory.find(NetLoadWords, number)[0]
+
+    def frames(self, number: int = 0) -> Frames:
+        streams = list(self.memory.find(NetLoadStreamWords, number))
+        return Frames(
+            sum(stream.sent for stream in streams),
+            sum(stream.returned for stream in streams),
+            sum(stream.lost for stream in streams),
+            sum(stream.interrupted + max(0, stream.given_up - stream.next) for stream in streams),
+            sum(stream.bad for stream in streams)
+            + sum(cpu.damaged for cpu in self.memory.find(NetLoadCpuWords, number)),
+        )
+
+    async def start_load(self, number: int = 0, frames: int = 0, window: int = 32) -> None:
+        await self.start_program(f"net_load@eth{number}", frames=frames, window=window, seed=self.spec.seed)
+
+    async def stop_load(self, number: int = 0) -> Frames:
+        """Have the program end, and wait for it."""
+        await self.stop_program(f"net_load@eth{number}")
+        return self.end_of_load(number)
+
+    def end_of_load(self, number: int = 0) -> Frames:
+        words = self.load(number)
+        self.until(lambda: bool(words.finished), f"the end of the load on eth{number}", 100)
+        assert not words.failed, words.error
+        return self.frames(number)
+
+    def until_returned(self, more: int, number: int = 0) -> None:
+        """Let so many more frames come back."""
+        enough = self.frames(number).returned + more
+        self.until(lambda: self.frames(number).returned >= enough, f"{more} frames on eth{number}", 100)
+
+    def driver(self, cpu: int = 0) -> Netvsc:
+        return next(driver for driver in self.cpus[cpu].guest.system.bus.drivers if isinstance(driver, Netvsc))
+
+    def run_on(self, cpu: int, work: Callable[[SimulatedCpu], Coroutine[Any, Any, None]], what: str) -> None:
+        """Run a task of one CPU to its end."""
+        done: list[bool] = []
+        which = self.cpus[cpu]
+
+        async def watched() -> None:
+            await work(which)
+            done.append(True)
+
+        which.enter(lambda: which.spawn(watched(), what))
+        self.until(lambda: bool(done), what, 100)
+
+    def link(self, cpu: int, up: bool, number: int = 0) -> None:
+        """Somebody on ``cpu`` types ``ip link set``."""
+        devices = self.driver(cpu).devices
+        verb = devices.up if up else devices.down
+        self.run_on(cpu, lambda _: verb(devices[number]), f"ip link set eth{number} {'up' if up else 'down'}")
+
+    def replug(self, number: int = 0) -> None:
+        """The host takes the NIC away; when it is gone it offers it again."""
+        name = f"nic{number}"
+        self.on_host(lambda: self.host.rescind(name))
+        self.until(lambda: self.host.offers[name].relid is None, f"{name} given back", 100)
+        before = self.device(number).registrations
+        self.on_host(lambda: self.host.offer(name))
+        self.until(lambda: self.device(number).registrations > before, f"{name} back", 100)
+
+    def movers(self, cpus: int) -> set[str]:
+        """So many CPUs move every open channel round the CPUs, some times. Those that have not ended are in the set."""
+        moving = {cpu.name for cpu in self.cpus[:cpus]}
+
+        async def move(cpu: SimulatedCpu) -> None:
+            await move_channels(cpu)
+            moving.remove(cpu.name)
+
+        for cpu in self.cpus[:cpus]:
+            cpu.enter(lambda cpu=cpu: cpu.spawn(move(cpu), "mover"))  # type: ignore[misc]
+        return moving
+
+    def until_ended(self, moving: set[str]) -> None:
+        self.until(lambda: not moving, "the last move", 100)
+
+
+async def move_channels(cpu: SimulatedCpu) -> None:
+    system = cpu.guest.system
+    for step in range(MOVES):
+        for channel in list(system.bus.channels):
+            if channel.words.irq_requested and channel.words.callback:
+                try:
+                    irq_set_affinity(system.irq, Irq(channel.words.irq), 1 << (cpu.core.cpu + step) % cpu.core.cpus)
+                except OSError:
+                    continue  # it has been closed meanwhile
+        await cpu.core.sleep(20e-6)

@@ -1,0 +1,109 @@
+"""NICs under load in whole VMs, under many schedules: every frame comes back once and intact, or is accounted for."""
+
+from __future__ import annotations
+
+import pytest
+
+from guest.net.device import GONE
+from tests.simulation.network import NetVM
+
+POLICIES = ["rfc", "legacy"]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("echo", ["same", "rss"])
+async def test_eight_cpus_send_on_eight_queues_while_every_channel_is_moved(policy: str, echo: str) -> None:
+    for seed in range(6):
+        async with NetVM(seed, cpus=8, policy=policy, echo=echo) as vm:
+            await vm.settled()
+            movers = vm.movers(3 if policy == "rfc" else 0)
+            await vm.start_load(frames=25)
+            frames = vm.end_of_load()
+            vm.until_ended(movers)
+            assert (frames.sent, frames.returned, frames.bad) == (200, 200, 0)
+            assert vm.device().queues == 8
+            assert all(queue.tx_frames for queue in vm.queues())
+            report = await vm.report()
+            dropped = sum(cpu.dropped_in_progress for cpu in vm.guest.irq.cpu_stat)
+            assert sum(check.left_value - check.right_value for check in report.failed) == dropped
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+async def test_a_nic_that_is_taken_away_and_offered_again_under_load_loses_nothing_else(policy: str) -> None:
+    interrupted = 0
+    for seed in range(8):
+        async with NetVM(seed, policy=policy) as vm:
+            await vm.settled()
+            free = vm.cpus[0].core.pages.free_pages()
+            await vm.start_load()
+            for _ in range(2):
+                vm.until_returned(40)
+                vm.replug()
+            vm.until_returned(40)
+            frames = await vm.stop_load()
+            assert (frames.lost, frames.bad) == (0, 0)
+            assert frames.sent == frames.returned + frames.interrupted
+            assert vm.device().registrations == 3
+            assert vm.cpus[0].core.pages.free_pages() == free
+            interrupted += frames.interrupted
+    assert interrupted, "no frame was ever under way: the test tests nothing"
+
+
+async def test_down_and_up_and_down_again_as_often_as_somebody_likes() -> None:
+    for seed in range(8):
+        async with NetVM(seed) as vm:
+            await vm.settled()
+            await vm.start_load()
+            for cpu in (1, 0, 3):
+                vm.until_returned(30)
+                vm.link(cpu, up=False)
+                assert not vm.device().running
+                vm.link(cpu, up=True)
+            vm.until_returned(30)
+            frames = await vm.stop_load()
+            assert (frames.lost, frames.bad) == (0, 0)
+            assert frames.sent == frames.returned + frames.interrupted
+
+
+async def test_three_nics_are_probed_at_once_and_loaded_at_once() -> None:
+    async with NetVM(3, cpus=3, nics=3) as vm:
+        await vm.settled()
+        for number in range(3):
+            await vm.start_load(number, frames=30)
+        for number in range(3):
+            frames = vm.end_of_load(number)
+            assert (frames.sent, frames.returned, frames.bad) == (90, 90, 0)
+        assert len({vm.device(number).address for number in range(3)}) == 3
+
+
+async def test_the_load_is_started_again_on_the_same_device() -> None:
+    async with NetVM(1, cpus=2) as vm:
+        await vm.settled()
+        for _ in range(2):
+            await vm.start_load(frames=10)
+            assert vm.end_of_load().returned == 20
+        await vm.start_load()
+        vm.until_returned(50)
+        frames = await vm.stop_load()
+        assert frames.sent == frames.returned >= 50
+
+
+@pytest.mark.parametrize("version", ["1", "2", "4", "5", "6", "6.1"])
+async def test_every_version_of_the_protocol_carries_frames_and_the_older_have_one_channel(version: str) -> None:
+    async with NetVM(2, cpus=2, nvsp=version) as vm:
+        await vm.settled()
+        await vm.start_load(frames=10)
+        assert vm.end_of_load().returned == 20
+        assert vm.device().queues == (1 if version in ("1", "2", "4") else 2)
+
+
+async def test_a_nic_that_is_gone_for_good_interrupts_the_load_and_the_load_can_still_be_stopped() -> None:
+    async with NetVM(5) as vm:
+        await vm.settled()
+        await vm.start_load()
+        vm.until_returned(40)
+        vm.on_host(lambda: vm.host.rescind("nic0"))
+        vm.until(lambda: vm.device().state == GONE, "the removal", 100)
+        frames = await vm.stop_load()
+        assert (frames.lost, frames.bad) == (0, 0)
+        assert frames.sent == frames.returned + frames.interrupted
