@@ -16,6 +16,8 @@ from lab.spec import VmSpec
 from protocol.ids import Irq
 
 MOVES = 20
+PATIENCE = 2
+"""Virtual seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,10 @@ class Frames:
 
 
 class NetVM(SimulatedVM):
-    """``nics`` of them, called nic0 onwards on the host, with as many queues as there are CPUs."""
+    """``nics`` of them, called nic0 onwards on the host, with as many queues as there are CPUs.
+
+    The guest calls them as it likes: probes overlap. The last byte of the address is the host's number.
+    """
 
     def __init__(self, seed: int, cpus: int = 4, nics: int = 1, policy: str = "rfc", **options: Any) -> None:
         devices = [
@@ -72,14 +77,14 @@ class NetVM(SimulatedVM):
 
     def end_of_load(self, number: int = 0) -> Frames:
         words = self.load(number)
-        self.until(lambda: bool(words.finished), f"the end of the load on eth{number}", 100)
+        self.until(lambda: bool(words.finished), f"the end of the load on eth{number}", PATIENCE)
         assert not words.failed, words.error
         return self.frames(number)
 
     def until_returned(self, more: int, number: int = 0) -> None:
         """Let so many more frames come back."""
         enough = self.frames(number).returned + more
-        self.until(lambda: self.frames(number).returned >= enough, f"{more} frames on eth{number}", 100)
+        self.until(lambda: self.frames(number).returned >= enough, f"{more} frames on eth{number}", PATIENCE)
 
     def driver(self, cpu: int = 0) -> Netvsc:
         return next(driver for driver in self.cpus[cpu].guest.system.bus.drivers if isinstance(driver, Netvsc))
@@ -94,7 +99,7 @@ class NetVM(SimulatedVM):
             done.append(True)
 
         which.enter(lambda: which.spawn(watched(), what))
-        self.until(lambda: bool(done), what, 100)
+        self.until(lambda: bool(done), what, PATIENCE)
 
     def link(self, cpu: int, up: bool, number: int = 0) -> None:
         """Somebody on ``cpu`` types ``ip link set``."""
@@ -102,14 +107,14 @@ class NetVM(SimulatedVM):
         verb = devices.up if up else devices.down
         self.run_on(cpu, lambda _: verb(devices[number]), f"ip link set eth{number} {'up' if up else 'down'}")
 
-    def replug(self, number: int = 0) -> None:
-        """The host takes the NIC away; when it is gone it offers it again."""
-        name = f"nic{number}"
+    def replug(self) -> None:
+        """The host takes the NIC that the guest calls eth0 away; when it is gone it offers it again."""
+        name = f"nic{self.device().address >> 40}"
         self.on_host(lambda: self.host.rescind(name))
-        self.until(lambda: self.host.offers[name].relid is None, f"{name} given back", 100)
-        before = self.device(number).registrations
+        self.until(lambda: self.host.offers[name].relid is None, f"{name} given back", PATIENCE)
+        before = self.device().registrations
         self.on_host(lambda: self.host.offer(name))
-        self.until(lambda: self.device(number).registrations > before, f"{name} back", 100)
+        self.until(lambda: self.device().registrations > before, f"{name} back", PATIENCE)
 
     def movers(self, cpus: int) -> set[str]:
         """So many CPUs move every open channel round the CPUs, some times. Those that have not ended are in the set."""
@@ -124,7 +129,7 @@ class NetVM(SimulatedVM):
         return moving
 
     def until_ended(self, moving: set[str]) -> None:
-        self.until(lambda: not moving, "the last move", 100)
+        self.until(lambda: not moving, "the last move", PATIENCE)
 
 
 async def move_channels(cpu: SimulatedCpu) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from guest.net.device import GONE
-from tests.simulation.network import NetVM
+from tests.simulation.network import PATIENCE, NetVM
 
 POLICIES = ["rfc", "legacy"]
 
@@ -13,7 +13,7 @@ POLICIES = ["rfc", "legacy"]
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("echo", ["same", "rss"])
 async def test_eight_cpus_send_on_eight_queues_while_every_channel_is_moved(policy: str, echo: str) -> None:
-    for seed in range(6):
+    for seed in range(3):
         async with NetVM(seed, cpus=8, policy=policy, echo=echo) as vm:
             await vm.settled()
             movers = vm.movers(3 if policy == "rfc" else 0)
@@ -31,7 +31,7 @@ async def test_eight_cpus_send_on_eight_queues_while_every_channel_is_moved(poli
 @pytest.mark.parametrize("policy", POLICIES)
 async def test_a_nic_that_is_taken_away_and_offered_again_under_load_loses_nothing_else(policy: str) -> None:
     interrupted = 0
-    for seed in range(8):
+    for seed in range(4):
         async with NetVM(seed, policy=policy) as vm:
             await vm.settled()
             free = vm.cpus[0].core.pages.free_pages()
@@ -50,7 +50,7 @@ async def test_a_nic_that_is_taken_away_and_offered_again_under_load_loses_nothi
 
 
 async def test_down_and_up_and_down_again_as_often_as_somebody_likes() -> None:
-    for seed in range(8):
+    for seed in range(4):
         async with NetVM(seed) as vm:
             await vm.settled()
             await vm.start_load()
@@ -103,7 +103,7 @@ async def test_a_nic_that_is_gone_for_good_interrupts_the_load_and_the_load_can_
         await vm.start_load()
         vm.until_returned(40)
         vm.on_host(lambda: vm.host.rescind("nic0"))
-        vm.until(lambda: vm.device().state == GONE, "the removal", 100)
+        vm.until(lambda: vm.device().state == GONE, "the removal", PATIENCE)
         frames = await vm.stop_load()
         assert (frames.lost, frames.bad) == (0, 0)
         assert frames.sent == frames.returned + frames.interrupted

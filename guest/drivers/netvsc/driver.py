@@ -234,9 +234,12 @@ class Netvsc(HvDriver):
         nic.device.changed.wake_up()
 
     async def _wait_until_empty(self, nic: Nic) -> None:
-        """``netvsc_wait_until_empty``."""
+        """``netvsc_wait_until_empty``; in Linux two seconds even if the NIC is rescinded.
+
+        Then nothing comes any more, not on its sub-channels either, whose rescinds wait behind this one.
+        """
         for _ in range(DRAIN_LOOKS):
-            if not any(each.busy for each in self._open_channels(nic)):
+            if nic.channel.words.rescind or not any(each.busy for each in self._open_channels(nic)):
                 return
             await self.core.sleep(DRAIN_LOOK)
         nic.log("Ring buffer not empty after closing rndis")
