@@ -38,6 +38,7 @@ LOCK_FAMILIES = (
     "cpu_online_mask",
     "desc",
     "driver",
+    "hv_numa_map",
     "irq_domain_mutex",
     "napi",
     "oops",

@@ -69,7 +69,7 @@ class Vmbus:
         self.contact = Contact(core, connection, self.requests, self.poster, max_version, printk)
         self.channel_mutex = core.mutex(core.memory.one(MutexWords))
         self.channels = ChannelTable(self)
-        self.numa = NumaMap(topology, connection, self.tables.numa, online)
+        self.numa = NumaMap(topology, connection, self.tables.numa, online, core.locks.spin("hv_numa_map"))
         self.relids: RelidMap = ChannelIrqs(self) if policy.channel_irqs else ChannelArray(self)
         self.offer_queue = WorkQueue(core, "hv_vmbus_con")
         self.rescind_queue = WorkQueue(core, "hv_vmbus_rescind")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from guest.kernel.locks import SpinLock
 from guest.kernel.memory import Table
 from guest.vmbus.words import VMBUS_CONNECT_CPU, NumaNodeWords, VmbusConnectionWords
 from protocol.ids import Cpu
@@ -24,7 +25,11 @@ class Topology:
 
 
 class NumaMap:
-    """Which CPUs have been given to channels of performance-critical devices. Used under channel_mutex."""
+    """Which CPUs have been given to channels of performance-critical devices.
+
+    Used under channel_mutex, but not by RFC patch 10, which moves channels without it (defect D6). ``lock`` stands for
+    the atomicity of Linux's bit operations; no interrupt handler takes it.
+    """
 
     def __init__(
         self,
@@ -32,11 +37,13 @@ class NumaMap:
         words: VmbusConnectionWords,
         nodes: Table[NumaNodeWords],
         online: Callable[[], int],
+        lock: SpinLock,
     ) -> None:
         self.topology = topology
         self._words = words
         self._nodes = nodes
         self._online = online
+        self._lock = lock
 
     def init_vp_index(self, perf: bool, sub_channel_index: int, cpuself_used: Callable[[Cpu], bool]) -> Cpu:
         """The CPU for a new channel. ``cpuself_used``: another channel of the same device interrupts there.
@@ -57,10 +64,11 @@ class NumaMap:
             cpus, words = self.topology.nodes[node] & online, self._nodes[node]
             available = (words.allocated ^ cpus) & housekeeping
             if not available:
-                words.allocated = 0
+                with self._lock:
+                    words.allocated = 0
                 available = cpus & housekeeping
             target = Cpu((available & -available).bit_length() - 1)
-            words.allocated |= 1 << target
+            self.set_allocated_cpu(target)
             if sub_channel_index >= ncpu or attempt > ncpu or not cpuself_used(target):
                 break
         return target
@@ -75,11 +83,13 @@ class NumaMap:
 
     def set_allocated_cpu(self, cpu: Cpu) -> None:
         """``hv_set_allocated_cpu``."""
-        self._nodes[self._node_of(cpu)].allocated |= 1 << cpu
+        with self._lock:
+            self._nodes[self._node_of(cpu)].allocated |= 1 << cpu
 
     def clear_allocated_cpu(self, cpu: Cpu) -> None:
         """``hv_clear_allocated_cpu``, when the caller has seen that no perf channel interrupts there."""
-        self._nodes[self._node_of(cpu)].allocated &= ~(1 << cpu)
+        with self._lock:
+            self._nodes[self._node_of(cpu)].allocated &= ~(1 << cpu)
 
     def _node_of(self, cpu: Cpu) -> int:
         return next(n for n, mask in enumerate(self.topology.nodes) if mask >> cpu & 1)

@@ -144,7 +144,7 @@ class NumaNodeWords(Struct):
     """``hv_context.hv_numa_map[node]``."""
 
     cpus = Word("boot, every CPU the same")  # cpumask_of_node
-    allocated = Word("channel_mutex")
+    allocated = Word("hv_numa_map lock")
 
 
 class DriverWords(Struct):

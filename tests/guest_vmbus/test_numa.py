@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from threading import Lock
+
+from guest.kernel.locks import Held, SpinLock
 from guest.kernel.memory import KernelMemory
 from guest.vmbus.numa import NumaMap, Topology
 from guest.vmbus.words import NumaNodeWords, VmbusConnectionWords
@@ -15,7 +18,7 @@ class Placer:
         memory = KernelMemory(memoryview(bytearray(1 << 16)).cast("Q"))
         connection = memory.one(VmbusConnectionWords)
         self.nodes = memory.table(NumaNodeWords, len(topology.nodes))
-        self.map = NumaMap(topology, connection, self.nodes, lambda: online)
+        self.map = NumaMap(topology, connection, self.nodes, lambda: online, SpinLock("hv_numa_map", Lock(), Held()))
         self.used: dict[str, list[int]] = {}
 
     def place(self, device: str, perf: bool = True) -> int:
