@@ -7,6 +7,7 @@ from collections.abc import Callable
 from host.hypervisor.vp import VirtualProcessor
 from host.machine import Machine
 from host.vsp.ic.heartbeat import Heartbeat
+from host.vsp.input.keyboard import Keyboard
 from host.vsp.storage.faults import FlippedByte
 from host.vsp.storage.storvsp import Storvsp
 from protocol.ids import VpIndex
@@ -67,6 +68,13 @@ def forget_answer(machine: Machine) -> None:
             device.tally.answered -= 1
 
 
+def forget_key(machine: Machine) -> None:
+    """A keystroke is sent that the keyboard does not count."""
+    for device in machine.devices.values():
+        if isinstance(device, Keyboard):
+            device.events -= 1
+
+
 def misdirect(machine: Machine, name: str, vp: int) -> None:
     """The host interrupts another VP for a channel than the guest asked for."""
     machine.offers[name].misdirect(VpIndex(vp))
@@ -100,6 +108,7 @@ FAULTS: dict[str, Callable[..., None]] = {
         stray_signal,
         forget_message,
         forget_answer,
+        forget_key,
         misdirect,
     )
 }

@@ -6,6 +6,7 @@ from functools import partial
 
 from guest.irq.affinity import irq_set_affinity
 from guest.vmbus.policy import Policy
+from host.machine import DeviceSpec
 from lab.faults.cases import HEARTBEAT, Case
 from lab.image import disk_for
 from lab.report import Report
@@ -17,6 +18,8 @@ from protocol.ids import Irq
 IMAGE_BYTES = 32 << 10
 BUSY = 20.0
 """How much faster than usual heartbeats and time samples come."""
+KEYBOARD = DeviceSpec("keyboard", "keyboard", options={"every": 1.0})
+"""It presses its own keys."""
 SECONDS = 0.3
 """Virtual time for them."""
 
@@ -28,6 +31,7 @@ def _silent(what: str, done: int, of: int) -> None:
 async def trial(policy: Policy, case: Case | None, seed: int) -> Report:
     """Probe, read the disk, move an IRQ, hear heartbeats, break something, do it all again, and judge."""
     spec = VmSpec(vcpus=3, seed=seed, policy=policy.value, memory_mb=8, time_scale=BUSY)
+    spec.devices.append(KEYBOARD)
     with disk_for(spec, IMAGE_BYTES) as spec:
         async with SimulatedVM(spec) as vm:
             await vm.settled()

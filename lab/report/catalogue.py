@@ -35,4 +35,5 @@ CATALOGUE: Final[dict[str, str]] = {
     "L4": "a service that asks is answered",
     "L5": "bytes written into a ring are read, or still in it",
     "L6": "the disk holds what was read and written",
+    "L7": "what a small device has sent or been given is what its driver has counted",
 }

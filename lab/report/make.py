@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from guest.kernel.oops import Severity
-from lab.report import affinity, channels, interrupts, life, messages, procfs, rings, services, vps
+from lab.report import affinity, channels, interrupts, life, messages, procfs, rings, services, small_devices, vps
 from lab.report.check import Check
 from lab.report.cut import Cut
 from lab.report.report import Report
@@ -21,6 +21,7 @@ INVARIANTS: Final[tuple[Callable[[Cut], Iterator[Check]], ...]] = (
     affinity.checks,
     messages.checks,
     services.checks,
+    small_devices.checks,
 )
 
 

@@ -8,7 +8,7 @@ from guest.drivers.hv_util.service import UtilWords
 from lab.report.check import Check
 from lab.report.cut import Cut
 
-SERVICES = ("heartbeat", "shutdown", "timesync")
+SERVICES = ("heartbeat", "shutdown", "timesync", "kvp", "vss")
 """Kinds of devices that ask, and hear an answer to everything."""
 
 

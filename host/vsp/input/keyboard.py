@@ -40,11 +40,11 @@ class Keyboard(SingleChannel):
         self.ready = False
         self.leds = 0
         """``Led`` bits that the guest has set."""
-        self._events = self._dropped = self._led_updates = self._typed = 0
+        self.events = self._dropped = self._led_updates = self._typed = 0
         self._typing = Periodic(services, every, self._type_next) if every else None
 
     def counts(self) -> dict[str, int]:
-        return {"events": self._events, "dropped": self._dropped, "led_updates": self._led_updates}
+        return {"events": self.events, "dropped": self._dropped, "led_updates": self._led_updates}
 
     def reset(self) -> None:
         self.ready = False
@@ -63,7 +63,7 @@ class Keyboard(SingleChannel):
         if self.congested:
             self._dropped += 1
             return
-        self._events += 1
+        self.events += 1
         self.post(Keystroke(KbdMessage.EVENT, code, info).encode())
 
     def type_text(self, text: str) -> None:
