@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from guest.kernel.locks import Locks
 from guest.kernel.memory import KernelMemory, Struct, Table, Text, Word
+from protocol.errors import PeerError
 from protocol.ids import Cpu
 
 ENTRIES: Final = 64
@@ -71,10 +72,12 @@ class Oops:
 
     def contain(self, error: BaseException, context: str, severity: Severity = Severity.OOPS) -> bool:
         """Write down what came out of ``context``, if a module is to blame. False: none is, so raise it again."""
-        line = self._line_of(error)
-        if line is None:
+        what = self.blame(error)
+        if what is None:
             return False
-        self._say(severity, f"{line} {type(error).__name__}: {error} (in {context})")
+        if isinstance(error, PeerError):
+            severity = Severity.WARNING  # the host's mistake
+        self._say(severity, f"{what} (in {context})")
         return True
 
     @contextmanager
@@ -90,15 +93,15 @@ class Oops:
         """``WARN``, about the line that ``frame`` is at."""
         self._say(Severity.WARNING, f"{_place(frame, frame.f_lineno)} {text}")
 
-    def _line_of(self, error: BaseException) -> str | None:
-        """The innermost line of a module that the exception has passed."""
+    def blame(self, error: BaseException) -> str | None:
+        """What was raised, and the innermost line of a module that it has passed. None: it has passed none."""
         found = None
         step = error.__traceback__
         while step is not None:
             if step.tb_frame.f_globals.get("__name__") in self.modules:
                 found = _place(step.tb_frame, step.tb_lineno)
             step = step.tb_next
-        return found
+        return found and f"{found} {type(error).__name__}: {error}"
 
     def _say(self, severity: Severity, text: str) -> None:
         text = " ".join(text.split()).encode()[: TEXT_BYTES - 1].decode(errors="ignore")

@@ -24,6 +24,7 @@ from guest.vmbus.requests import ChannelRequests
 from guest.vmbus.synic import Synic
 from guest.vmbus.words import VmbusTables
 from guest.vmbus.workqueue import WorkQueue
+from protocol.errors import OperatorError
 from protocol.ring import Fence
 from protocol.wire.versions import Version
 
@@ -82,9 +83,20 @@ class Vmbus:
         self.cpus_read_lock = hotplug.cpus_read_lock
         hotplug.setup_starting(self.channels.rebuild)
         hotplug.setup_state(CpuhpStep("hyperv/vmbus:online", self._synic_up, self._synic_down))
-        self.drivers = [driver(core, self) for driver in drivers]
-        for each in self.drivers:
-            each.seal(core.oops)
+        self.drivers = [self._construct(driver) for driver in drivers]
+
+    def _construct(self, driver: type[HvDriver]) -> HvDriver:
+        """Raises ``OperatorError``: a driver from outside the tree cannot even be constructed."""
+        oops = self.core.oops
+        try:
+            constructed = driver(self.core, self)
+        except Exception as error:
+            what = oops.blame(error)
+            if what is None:
+                raise
+            raise OperatorError(what) from error
+        constructed.seal(oops)
+        return constructed
 
     async def _synic_up(self) -> None:
         self.synic.hv_synic_init()

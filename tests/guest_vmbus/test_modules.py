@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from guest.driver_api import CallbackMode, Cpu, HvDriver, Struct, VmbusChannel, VmbusDevice, Word
+from guest.driver_api import CallbackMode, Cpu, HvDriver, PeerError, Struct, VmbusChannel, VmbusDevice, Word
 from guest.irq.affinity import irq_set_affinity
 from guest.kernel.oops import OopsEntry, Severity, said
 from guest.vmbus.policy import Policy
+from protocol.errors import OperatorError
 from protocol.ids import Irq
 from protocol.wire.guids import HV_HEART_BEAT_GUID, HV_NIC_GUID
 from protocol.wire.messages import CloseChannel
@@ -294,3 +295,24 @@ def test_a_mistake_of_the_tree_still_ends_the_vm(vm: MakeMachine) -> None:
     with pytest.raises(ZeroDivisionError):
         machine.host.send(HEARTBEAT, b"one")
         machine.settle()
+
+
+class MisreadsTheHost(Healthy):
+    async def probe(self, device: VmbusDevice) -> None:
+        raise PeerError("that is no answer")
+
+
+def test_what_the_host_did_wrong_is_a_warning(vm: MakeMachine) -> None:
+    machine = booted(vm, Policy.RFC, MisreadsTheHost)
+    ((severity, text),) = mistakes(machine)
+    assert severity is Severity.WARNING and "PeerError: that is no answer (in probe)" in text
+
+
+class CannotBeMade(Healthy):
+    def __init__(self, *arguments: object) -> None:
+        raise ZeroDivisionError("why not")
+
+
+def test_a_driver_that_cannot_be_constructed_is_the_authors_mistake(vm: MakeMachine) -> None:
+    with pytest.raises(OperatorError, match=r"test_modules.py:\d+ ZeroDivisionError: why not"):
+        vm(2, Policy.RFC, driver=CannotBeMade, modules=frozenset({__name__}))

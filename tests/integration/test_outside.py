@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lab.memories import Memories
 from tests.integration.conftest import Lab
-from tests.integration.machine import nothing_left
+from tests.integration.machine import nothing_left, started, wait_for
 from tests.outside.authors import ECHO, ECHO_DEVICE, EXAMPLES, at, changed
 
 DEVICE_FAILED = 7
@@ -75,6 +77,28 @@ def test_a_device_that_cannot_even_be_made_is_a_mistake_in_the_arguments(lab: La
     device = changed(tmp_path, ECHO_DEVICE, "self._timer: Timer | None = None", "self._timer = self.timer")
     line = lab("run", "--name", "echo", *echo(device=device)).finished().complained(2)
     assert line.endswith(f"{at(device, 'self.timer')} AttributeError: 'EchoDevice' object has no attribute 'timer'")
+    nothing_left()
+
+
+def test_a_driver_that_cannot_be_made_is_a_mistake_in_the_arguments(lab: Lab, tmp_path: Path) -> None:
+    init = "    def __init__(self, core, bus):\n        super().__init__(core, bus, 1)\n\n    async def probe"
+    driver = changed(tmp_path, ECHO, "    async def probe", init)
+    for command in ("run", "sim"):
+        line = lab(command, "--name", "echo", *echo(driver)).finished().complained(2)
+        assert f"{at(driver, 'super().__init__')} TypeError: HvDriver.__init__() takes 3 positional arguments" in line
+    nothing_left()
+
+
+def test_another_device_of_the_kind_is_added_while_the_vm_runs(lab: Lab) -> None:
+    arguments = ("run", "--name", "echo", "--vcpus", "2", "--duration", "0")
+    command = lab(*arguments, "--driver", ECHO, "--device", ECHO_DEVICE)
+    vm = started("echo")
+    said = lab("add", "second", "--kind", "echo", "--name", "echo").finished()
+    assert said.code == 0 and said.out.startswith("second: offered as relid"), said
+    guest = Memories(vm).guest()
+    wait_for("both are open", lambda: sum(words.irq_name == "echo" for _, words in guest.opened()) == 2)
+    command.send(signal.SIGINT)
+    assert command.finished().code == 0
     nothing_left()
 
 
