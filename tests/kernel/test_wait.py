@@ -201,3 +201,23 @@ def test_waiting_with_a_time_out_ends_with_either() -> None:
     assert results == [("early", False, 10_000_000), ("patient", True, 20_000_000)]
     assert machine.time == 20_000_000, "the timer of the patient one is cancelled"
     assert not core.parked
+
+
+@pytest.mark.parametrize(("after", "held"), [(0.5, True), (2.0, False)])
+def test_a_completion_is_waited_for_no_longer_than_one_cares(after: float, held: bool) -> None:
+    machine = Machine(2)
+    done = [core.completion(core.memory.one(CompletionWords)) for core in machine.cores]
+    results: list[bool] = []
+
+    async def wait() -> None:
+        results.append(await done[0].wait_timeout(1.0))
+
+    async def complete() -> None:
+        await machine.cores[1].sleep(after)
+        done[1].complete()
+
+    machine.cores[0].sched.spawn(wait(), "waiter")
+    machine.cores[1].sched.spawn(complete(), "completer")
+    machine.pass_time()
+    assert results == [held]
+    assert not machine.cores[0].parked and not machine.cores[0].sched.tasks
