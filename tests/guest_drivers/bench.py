@@ -130,6 +130,8 @@ class BenchChannel(VmbusChannel):
     async def close(self) -> None:
         if not self.mapped:
             return
+        for each in self.sub_channels:
+            await each.close()
         words = self.words
         words.callback = 0
         words.state = ChannelState.OPEN
@@ -192,7 +194,9 @@ class Bench:
 
     # --- verbs ------------------------------------------------------------------------------------------------------
 
-    def plug(self, device: Device, driver: int, relid: int = 1, target_cpu: int = 0) -> Line:
+    def plug(
+        self, device: Device, driver: int, relid: int = 1, target_cpu: int = 0, primary: Line | None = None
+    ) -> Line:
         """The host offers ``device``; the guest has a channel for it, bound to its ``driver``-th driver, not open."""
         offer = device.offer
         message = OfferChannel(
@@ -201,7 +205,7 @@ class Bench:
             flags=offer.flags,
             mmio_megabytes=0,
             user_defined=offer.user_defined,
-            sub_channel_index=0,
+            sub_channel_index=offer.sub_channel_index,
             mmio_megabytes_optional=0,
             relid=Relid(relid),
             connection_id=ConnectionId(relid),
@@ -211,13 +215,23 @@ class Bench:
         words.offer = encode(message, DIALECT)
         words.target_cpu = target_cpu
         words.driver = driver + 1
-        for bus in self.buses:
-            channel = BenchChannel(bus, Relid(relid), None)
+        for cpu, bus in enumerate(self.buses):
+            above = primary.views[cpu] if primary is not None else None
+            channel = BenchChannel(bus, Relid(relid), above)
             channel.line = line
-            channel.device = VmbusDevice(channel)
+            channel.device = above.device if above is not None else VmbusDevice(channel)
+            if above is not None:
+                above.sub_channels.append(channel)
             bus.channels[relid] = channel
             line.views.append(channel)
         return line
+
+    def move(self, line: Line, target_cpu: int, cpu: int = 0) -> None:
+        """Somebody on ``cpu`` moves a channel, and the driver hears of it."""
+        channel = line.views[cpu]
+        old, channel.words.target_cpu = channel.target_cpu, target_cpu
+        assert channel.driver is not None
+        channel.driver.change_target_cpu(channel, old, Cpu(target_cpu))
 
     def probe(self, line: Line) -> None:
         """Bind the driver, as the bus does on CPU 0, and let it finish."""
