@@ -9,7 +9,7 @@ import pytest
 from host.vmbus.options import HostOptions, Step
 from lab.failure import VmFailure
 from lab.simulation.hub import Wait
-from tests.ground_truth.hotplug_vm import DYING, WRITER, HotplugVM
+from tests.ground_truth.hotplug_vm import DYING, HEARTBEAT, WRITER, HotplugVM
 
 SEEDS = 10
 
@@ -79,6 +79,25 @@ async def test_without_the_patches_there_is_no_such_lock_and_no_such_deadlock() 
             vm.together((0, "online", lambda n: vm.online("1" if n % 2 else "0"), 20))
             assert vm.errors["online"] == {0: 20}
             assert not await vm.stranded()
+
+
+async def test_a_tasklet_that_was_scheduled_on_the_dying_cpu_runs_there_first() -> None:
+    """Its interrupt is counted and its data is waiting: whoever has disabled the tasklet holds the CPU up."""
+    async with HotplugVM(2) as vm:
+        await vm.settled()
+        vm.together((WRITER, "smp_affinity", lambda n: vm.smp_affinity(0b010), 1))
+        vm.until(lambda: vm.host_target == DYING, "the first move")
+        tasklet = vm.cpus[0].guest.system.bus.channels[HEARTBEAT].callback_event
+        tasklet.disable()
+        vm.until(lambda: bool(vm.cpus[DYING].core.softirqs), "an interrupt that schedules it")
+        vm.together((WRITER, "smp_affinity", lambda n: vm.smp_affinity(0b001), 1))
+        ended = vm.start((0, "online", lambda n: vm.online("0"), 1))
+        await vm.pass_time(0.05)
+        assert not ended
+        tasklet.enable()
+        vm.until(lambda: bool(ended), "the end of the offline")
+        assert vm.errors["online"] == {0: 1}
+        assert not await vm.stranded()
 
 
 async def overtaken(seed: int, delay: float) -> tuple[bool, list[str]]:
