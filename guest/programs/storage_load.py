@@ -69,15 +69,18 @@ class StorageLoad(Program):
         depth: int = DEFAULT_DEPTH,
         size: int = DEFAULT_SIZE,
         write: bool = True,
+        cpus: Sequence[int] = (),
     ) -> None:
-        """Keep ``depth`` requests of ``size`` bytes under way on each of ``disks``, whatever it is called by.
+        """Keep ``depth`` requests of ``size`` bytes under way on each of ``disks``, by whatever name it is called.
 
         A disk is looked for under its controller and LUN when it has been away. ``write``: False to leave all disks as
-        they are. Raises OperatorError: a disk is not there, there are too many.
+        they are. ``cpus``: those that take part, all unless said; the others may go offline meanwhile. Raises
+        OperatorError: a disk is not there, there are too many.
         """
         with self.starting():
             if not 0 < len(disks) <= MAX_DISKS or depth < 1 or size < 1:
                 raise OperatorError(f"give 1 to {MAX_DISKS} disks, a depth and a size of at least 1")
+            loaders = list(cpus or range(self.core.cpus))
             found = [self._disks.find(name) for name in disks]
             self._free(self._withheld)
             if self.on_first_cpu:
@@ -85,9 +88,12 @@ class StorageLoad(Program):
                 for load, disk in zip(self.table, found, strict=False):
                     load.lay_out(disk, size, write)
                 self.spawn(self._conduct(), "storage-load")
+            if self.core.cpu not in loaders:
+                return
+            first_lane = loaders.index(self.core.cpu) * depth
             for place in range(len(found)):
-                for lane in range(depth):
-                    self.spawn(self._load(place, self.core.cpu * depth + lane, self.core.cpus * depth), "storage-io")
+                for lane in range(first_lane, first_lane + depth):
+                    self.spawn(self._load(place, lane, len(loaders) * depth), "storage-io")
 
     def stop(self) -> None:
         """Requests under way end, no more are made."""

@@ -88,6 +88,18 @@ def test_every_cpu_keeps_its_requests_under_way_until_it_is_told_to_stop(ram: Gu
     assert vm.machine.bench.cores[0].pages.free_pages() == vm.free
 
 
+def test_a_cpu_that_takes_no_part_has_no_task_and_the_program_ends_all_the_same(ram: GuestRam) -> None:
+    vm = LoadedVm(ram, image(512))
+    for program in vm.machine.programs:
+        program.start(["sda"], depth=DEPTH, size=2048, cpus=[0])
+    vm.machine.bench.settle()
+    assert len(vm.disk.waiting) == DEPTH
+    assert vm.load.cpus[1].tasks == 0
+    vm.work()
+    vm.end()
+    assert vm.load.error is None
+
+
 def test_what_the_words_say_was_written_is_in_the_image(ram: GuestRam) -> None:
     vm = LoadedVm(ram, image(512))
     vm.start(seed=3)
