@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Self
 from uuid import UUID
 
 from host.vsp.net.backend import Backend
@@ -50,6 +51,17 @@ def frame(data: bytes, source: bytes = MAC, destination: bytes = PEER, kind: byt
 def message(data: bytes, information: Information | None = None) -> bytes:
     """The RNDIS data message of a frame."""
     return packet_header(len(data), information or {}) + data
+
+
+def tcp(port: int) -> bytes:
+    """The beginning of an IPv4 TCP segment from the peer's address."""
+    header = bytes.fromhex("450000280001000040060000") + bytes([10, 0, 0, 2, 10, 0, 0, 1])
+    return header + port.to_bytes(2, "big") + b"\x00\x50" + bytes(16)
+
+
+def back(sent: bytes) -> bytes:
+    """What the echo makes of a frame."""
+    return sent[6:12] + sent[:6] + sent[12:]
 
 
 def pages(pfns: Sequence[int]) -> tuple[GpaRange, ...]:
@@ -162,6 +174,14 @@ class NetVsc:
         self.negotiate()
         self.share()
         self.control(Initialize(1))
+
+    def ready(self) -> Self:
+        """Up, with all its channels."""
+        self.complete_set_up()
+        if self.queues > 1:
+            self.open_sub_channels(self.queues - 1)
+        self.up()
+        return self
 
     def negotiate(self) -> NvspVersion:
         """From the newest version down until one is good."""

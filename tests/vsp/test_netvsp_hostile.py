@@ -129,6 +129,7 @@ def test_a_sub_channel_that_outlives_the_primary_carries_nothing(vsc: NetVsc) ->
     vsc.open_sub_channels(3)
     sub_channel = vsc.channels[1]
     vsc.device.close(lambda: None)
+    assert not vsc.offers.offered
     sub_channel.send(PacketType.IN_BAND, nvsp.RndisPacket(0, 0, 60).encode(), 5, COMPLETION_REQUESTED)
     (packet,) = (each for each in sub_channel.receive() if each.type == PacketType.COMPLETION)
     assert nvsp.RndisPacketComplete.decode(packet.payload).status == NvspStatus.FAIL
