@@ -29,6 +29,11 @@ INSTANCES: Final = UUID("f8b3781a-1e82-4818-a1c3-63d806ec15bb")
 COUNTED: Final = ("opens", "signals_raised", "signals_refused", "doorbells")
 
 
+def instance_of(name: str) -> UUID:
+    """The instance GUID of the device that the operator calls ``name``, unless its kind has one of its own."""
+    return uuid5(INSTANCES, name)
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceSpec:
     """A device of a VM: its kind, the operator's name for it, its relid if that is pinned, and its kind's options."""
@@ -146,7 +151,7 @@ class Machine:
     def _setting(self, name: str) -> Setting:
         return Setting(
             name=name,
-            instance_id=uuid5(INSTANCES, name),
+            instance_id=instance_of(name),
             services=self.services,
             sub_channels=self._sub_channels.of(name),
             open_disk=self._open_disk,

@@ -21,8 +21,10 @@ COMMANDS: Final = (
     "cat",
     "ls",
     "write",
+    "top",
     "add",
     "remove",
+    "soak",
     "trace",
     "bench",
 )

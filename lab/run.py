@@ -10,7 +10,7 @@ from pathlib import Path
 from lab.api import Vm
 from lab.console import Console
 from lab.report import Report
-from lab.workload import ImageDigests, PatternRange, has_disk, read_check, read_disk, write_checks, write_pattern
+from lab.workload import DiskWork, exchange_frames, has_disk
 from protocol.errors import ExitCode, OperatorError
 
 DEFAULT_IMAGE_BYTES = 4 << 20
@@ -21,27 +21,26 @@ class RunOptions:
     """What a run is asked for besides the VM itself. ``duration`` 0: until Ctrl-C."""
 
     duration: float = 10.0
+    frames: int = 200
+    """From each CPU on each NIC."""
     json_path: str | None = None
 
 
 async def run(vm: Vm, options: RunOptions, console: Console, stop: asyncio.Event) -> ExitCode:
     """The workload, the rest of the duration, the report. ``stop`` is Ctrl-C."""
-    disk = vm.spec.disks[0]
-    place = PatternRange.of(Path(disk.path).stat().st_size)
-    before = await ImageDigests.of(disk.path, place)
     began = vm.now()
     console.stage(f"{vm.spec.vcpus} vCPUs, policy {vm.spec.policy}: probing devices")
     await vm.settled()
-    digest = await read_disk(vm, console.progress) if has_disk(vm) or not vm.spec.drivers else None
-    if digest is not None and disk.writable:
-        await write_pattern(vm, place, console.progress)
+    disk = await DiskWork.begin(vm) if has_disk(vm) or (vm.spec.disks and not vm.spec.drivers) else None
+    if disk is not None:
+        await disk.do(console.progress)
+    frames = await exchange_frames(vm, options.frames, console.progress)
     await _rest(vm, began, options.duration, console, stop)
     report = await vm.report()
-    if digest is not None:
-        report.checks.insert(0, read_check(digest, before))
-        report.facts["sha256"] = digest
-    if digest is not None and disk.writable:
-        report.checks[1:1] = write_checks(before, await ImageDigests.of(disk.path, place), place, vm.spec.seed)
+    if disk is not None:
+        report.facts["sha256"] = disk.digest
+        report.checks[:0] = await disk.checks()
+    report.checks += frames
     console.result(vm.files.read("/proc/interrupts").decode(), report)
     if options.json_path is not None:
         _write_json(options.json_path, report)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +12,16 @@ from guest.block.disk import LIVE, DiskWords
 from guest.programs.checksum import ChecksumWords
 from guest.programs.pattern import PatternCpuWords, PatternWords, pattern
 from guest.programs.program import ProgramWords
+from host.machine import instance_of
 from lab.api import Vm
 from lab.failure import VmFailure
+from lab.image import CONTROLLER
+from lab.loads import NetworkLoad, loads_of
 from lab.report import Check
+from lab.spec import VmSpec
 from lab.watchdog import LOOK_SECONDS
 from protocol.errors import ExitCode
 
-DISK = "sda"
 PATTERN_BYTES = 1 << 20
 """How much of a writable disk is overwritten: its last MiB, or its last quarter if that is less."""
 
@@ -49,25 +52,52 @@ async def finished(vm: Vm, words: ProgramWords, what: str, done: Callable[[], in
         raise VmFailure(ExitCode.DEVICE, f"{what}: {words.error}")
 
 
+def system_disk(spec: VmSpec) -> str | None:
+    """What programs call the first disk of the first SCSI controller; None if the VM has none.
+
+    Its name in the guest depends on which of several controllers is probed first.
+    """
+    first = next((device.name for device in spec.devices if device.kind == CONTROLLER), None)
+    return None if first is None or not spec.disks else f"{instance_of(first)}/0"
+
+
 def has_disk(vm: Vm) -> bool:
     """Somebody drives the disk. A driver from outside the tree may have the controller and make no disk of it."""
-    return any(disk.state == LIVE for disk in vm.memory.find(DiskWords))
+    return any(f"{disk.controller}/{disk.lun}" == system_disk(vm.spec) for disk in _live(vm))
+
+
+def _live(vm: Vm) -> Iterator[DiskWords]:
+    return (disk for disk in vm.memory.find(DiskWords) if disk.state == LIVE)
 
 
 async def read_disk(vm: Vm, progress: Progress) -> str:
     """SHA-256 of what the guest's driver read from the whole disk."""
     words = vm.memory.find(ChecksumWords)[0]
-    await vm.start_program("checksum", disk_name=DISK)
-    await finished(vm, words, f"reading {DISK}", lambda: words.done, progress)
+    await vm.start_program("checksum", disk_name=system_disk(vm.spec))
+    await finished(vm, words, "reading the disk", lambda: words.done, progress)
     return words.sha256.hex()
 
 
 async def write_pattern(vm: Vm, place: PatternRange, progress: Progress) -> None:
     """Write the pattern of the VM's seed from every CPU, flush, and have the guest compare what it reads back."""
-    words = vm.memory.find(PatternWords)[0]
+    words, disk = vm.memory.find(PatternWords)[0], system_disk(vm.spec)
     cpus = vm.memory.find(PatternCpuWords)
-    await vm.start_program("pattern", disk_name=DISK, seed=vm.spec.seed, offset=place.offset, length=place.length)
-    await finished(vm, words, f"writing {DISK}", lambda: sum(cpu.compared for cpu in cpus), progress)
+    await vm.start_program("pattern", disk_name=disk, seed=vm.spec.seed, offset=place.offset, length=place.length)
+    await finished(vm, words, "writing the disk", lambda: sum(cpu.compared for cpu in cpus), progress)
+
+
+async def exchange_frames(vm: Vm, frames: int, progress: Progress) -> list[Check]:
+    """Have each CPU send so many frames on the queues of every NIC, and the host send them back: sent = returned."""
+    loads = [load for load in loads_of(vm) if isinstance(load, NetworkLoad)]
+    for load in loads:
+        await load.start(frames)
+    for load in loads:
+        while not load.finished:
+            await vm.pass_time(LOOK_SECONDS)
+            progress("exchanging frames", load.done(), frames * vm.spec.vcpus)
+            vm.watchdog.check(vm.now())
+        await load.ended()
+    return [Check(load.name, "sent", load.sent(), "returned intact", load.done(), highlight=True) for load in loads]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,3 +138,37 @@ def write_checks(before: ImageDigests, after: ImageDigests, place: PatternRange,
         Check("pattern in the image", "seed gives", expected, "image file", after.inside, "L6", highlight=True),
         Check("image outside the pattern", "before", before.outside, "after", after.outside, "L6", highlight=True),
     ]
+
+
+@dataclass(slots=True)
+class DiskWork:
+    """Read the system disk, write the pattern if it may be written, and compare with the image file."""
+
+    vm: Vm
+    writable: bool
+    path: str
+    place: PatternRange
+    before: ImageDigests
+    digest: str = ""
+
+    @classmethod
+    async def begin(cls, vm: Vm) -> DiskWork:
+        """Look at the image before the guest does."""
+        disk = vm.spec.disks[0]
+        place = PatternRange.of(Path(disk.path).stat().st_size)
+        return cls(vm, disk.writable, disk.path, place, await ImageDigests.of(disk.path, place))
+
+    async def do(self, progress: Progress) -> None:
+        """The guest's part."""
+        self.digest = await read_disk(self.vm, progress)
+        if self.writable:
+            await write_pattern(self.vm, self.place, progress)
+
+    async def checks(self) -> list[Check]:
+        """What the guest said, and what the image file holds now."""
+        found = [read_check(self.digest, self.before)]
+        if self.writable:
+            found += write_checks(
+                self.before, await ImageDigests.of(self.path, self.place), self.place, self.vm.spec.seed
+            )
+        return found

@@ -42,6 +42,8 @@ def vmbus_irq_set_affinity(bus: Vmbus) -> Callable[[IrqDesc, int], int]:
             new = _next_cpu(bus, candidates & connection.synic_online)
             if channel.words.state != ChannelState.OPENED:
                 raise VmbusError(errno.EIO, f"channel {channel.relid} is not open")
+            if bus.core.point:
+                bus.core.point("vmbus.affinity.opened")
             vmbus_send_modifychannel(bus, channel.relid, new)
             channel.words.target_cpu = new
         target_cpu_changed(bus, channel, old, new)

@@ -31,6 +31,11 @@ class Policy(Enum):
         return self is Policy.RFC
 
     @property
+    def counts_modifychannels(self) -> bool:
+        """Patch 11: taking a CPU offline waits for the answers to all moves; before, each mover waited for its own."""
+        return self is Policy.RFC
+
+    @property
     def hyp_counts_messages_only(self) -> bool:
         """Patch 9: HYP counts the top-level interrupts that found a control message, not all of them."""
         return self is Policy.RFC

@@ -16,7 +16,7 @@ from lab.linux.vm import MEMORY_MB
 from lab.spec import DiskSpec, LinuxSpec, VmSpec
 from protocol.errors import OperatorError
 
-DEFAULT_VM: Final = "small"
+DEFAULT_VM: Final = "letter"
 DEFAULT_LINUX_VCPUS: Final = 2
 
 

@@ -47,7 +47,7 @@ def command(**chosen: Any) -> None:
         try:
             with disk_for(options.vm_spec(chosen), DEFAULT_IMAGE_BYTES) as spec, Console(NEXT_STEPS) as console:
                 async with VM(spec) as vm:
-                    return await run(vm, RunOptions(chosen["duration"], chosen["json_path"]), console, stop)
+                    return await run(vm, RunOptions(chosen["duration"], json_path=chosen["json_path"]), console, stop)
         except asyncio.CancelledError:
             code = ExitCode.INTERRUPTED if interrupted.is_set() else ExitCode.TERMINATED
             raise VmFailure(code, "interrupted" if code == ExitCode.INTERRUPTED else "terminated") from None

@@ -19,6 +19,7 @@ from protocol.errors import ExitCode
 from protocol.journal import unpack
 
 IMAGE_BYTES: Final = 1 << 20
+FRAMES: Final = 20
 
 
 @click.command()
@@ -38,7 +39,9 @@ def command(**chosen: Any) -> None:
     async def body() -> ExitCode:
         with disk_for(options.vm_spec(chosen), IMAGE_BYTES) as spec, Console([]) as console:
             async with SimulatedVM(spec, schedule) as vm:
-                code = await run(vm, RunOptions(chosen["duration"], chosen["json_path"]), console, asyncio.Event())
+                code = await run(
+                    vm, RunOptions(chosen["duration"], FRAMES, chosen["json_path"]), console, asyncio.Event()
+                )
                 click.echo(f"trace hash {vm.trace_hash()} after {vm.hub.decisions} decisions")
                 return code
 

@@ -28,6 +28,6 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
-    """``lab("run", "--vcpus", "2")`` starts a command."""
+    """``lab("run", "--vm", "small", "--vcpus", "2")`` starts a command."""
     with ExitStack() as commands:
         yield lambda *arguments: commands.enter_context(Command(tmp_path, *arguments))

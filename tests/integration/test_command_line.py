@@ -16,7 +16,7 @@ from protocol.errors import ExitCode
 from tests.integration.conftest import Lab
 from tests.integration.machine import make_image, nothing_left, started
 
-VM = ("--vcpus", "2", "--duration", "0.1")
+VM = ("--vm", "small", "--vcpus", "2", "--duration", "0.1")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -81,7 +81,7 @@ def test_a_runtime_directory_that_will_not_do_is_a_mistake(
 
 
 def test_a_run_until_ctrl_c_gives_the_table_and_succeeds(lab: Lab) -> None:
-    command = lab("run", "--vcpus", "2", "--duration", "0", "--name", "endless")
+    command = lab("run", "--vm", "small", "--vcpus", "2", "--duration", "0", "--name", "endless")
     started("endless")
     command.send(signal.SIGINT)
     done = command.finished()
@@ -93,7 +93,7 @@ def test_a_run_until_ctrl_c_gives_the_table_and_succeeds(lab: Lab) -> None:
 
 def test_several_vms_are_told_apart_by_name(lab: Lab) -> None:
     commands = {
-        name: lab("run", "--vcpus", vcpus, "--duration", "0", "--policy", policy, "--name", name)
+        name: lab("run", "--vm", "small", "--vcpus", vcpus, "--duration", "0", "--policy", policy, "--name", name)
         for name, vcpus, policy in (("one", "1", "rfc"), ("two", "2", "legacy"))
     }
     vms = [started(name) for name in commands]

@@ -47,7 +47,7 @@ def image(tmp_path: Path) -> Path:
 
 def test_run_prints_the_digest_that_sha256sum_has(lab: Lab, tmp_path: Path) -> None:
     content = make_image(tmp_path / "disk.img", (3 << 20) + 512)
-    done = lab("run", "--disk", tmp_path / "disk.img", "--duration", "0.1").finished()
+    done = lab("run", "--vm", "small", "--disk", tmp_path / "disk.img", "--duration", "0.1").finished()
     assert (done.code, done.err) == (0, "")
     assert done.out.split()[:8] == [f"CPU{cpu}" for cpu in range(8)]
     assert f"guest read {hashlib.sha256(content).hexdigest()}" in done.out
@@ -74,7 +74,19 @@ def test_a_run_in_which_a_byte_was_flipped_fails(lab: Lab, tmp_path: Path) -> No
     content = make_image(tmp_path / "disk.img", 2 << 20)
     report = tmp_path / "report.json"
     command = lab(
-        *("run", "--vcpus", "2", "--disk", tmp_path / "disk.img", "--duration", "0.1", "--name", "flipped"),
+        *(
+            "run",
+            "--vm",
+            "small",
+            "--vcpus",
+            "2",
+            "--disk",
+            tmp_path / "disk.img",
+            "--duration",
+            "0.1",
+            "--name",
+            "flipped",
+        ),
         *("--json", report),
     )
     inject(started("flipped"), "host", "flip_byte", offset=len(content) - 1)
@@ -96,7 +108,7 @@ async def test_without_signals_the_read_never_ends_and_the_watchdog_names_the_ch
 
 def test_a_run_that_loses_its_interrupts_says_so_in_one_line(lab: Lab, tmp_path: Path) -> None:
     make_image(tmp_path / "disk.img", 32 << 20)
-    command = lab("run", "--vcpus", "2", "--disk", tmp_path / "disk.img", "--name", "stranded")
+    command = lab("run", "--vm", "small", "--vcpus", "2", "--disk", tmp_path / "disk.img", "--name", "stranded")
     inject(started("stranded"), "host", "suppress_signals", relid=STORVSC)
     line = command.finished().complained(ExitCode.STRANDED)
     assert line.startswith("channel 14 (pri@storvsc0) is stranded")
@@ -117,7 +129,7 @@ async def test_what_the_guest_writes_is_in_the_file_and_nothing_else_is(image: P
 
 def test_rw_reads_the_whole_disk_and_then_writes_its_end(lab: Lab, image: Path) -> None:
     before = image.read_bytes()
-    done = lab("run", "--vcpus", "2", "--disk", f"{image},rw", "--duration", "0.1").finished()
+    done = lab("run", "--vm", "small", "--vcpus", "2", "--disk", f"{image},rw", "--duration", "0.1").finished()
     assert (done.code, done.err) == (0, "")
     assert f"guest read {hashlib.sha256(before).hexdigest()}" in done.out
     assert "verified  pattern in the image" in done.out
@@ -140,7 +152,21 @@ async def test_an_image_is_not_written_unless_rw_is_said(image: Path) -> None:
 def test_a_run_whose_image_somebody_else_writes_fails(where: str, red: str, lab: Lab, tmp_path: Path) -> None:
     path, report = tmp_path / "disk.img", tmp_path / "report.json"
     place = PatternRange.of(len(make_image(path, 2 << 20)))
-    command = lab("run", "--vcpus", "2", "--disk", f"{path},rw", "--duration", "2", "--json", report, "--name", "busy")
+    command = lab(
+        "run",
+        "--vm",
+        "small",
+        "--vcpus",
+        "2",
+        "--disk",
+        f"{path},rw",
+        "--duration",
+        "2",
+        "--json",
+        report,
+        "--name",
+        "busy",
+    )
     memory = Memories(started("busy")).kernel
     wait_for("the pattern is written", lambda: memory.find(PatternWords)[0].finished)
     with path.open("r+b") as file:
@@ -156,22 +182,30 @@ def test_an_image_that_shrinks_during_the_read_is_a_failing_device(lab: Lab, tmp
     path = tmp_path / "disk.img"
     path.touch()
     os.truncate(path, 128 << 20)  # long enough to be caught reading it
-    command = lab("run", "--vcpus", "2", "--disk", path, "--name", "shrinks")
+    command = lab("run", "--vm", "small", "--vcpus", "2", "--disk", path, "--name", "shrinks")
     reading(started("shrinks"))
     os.truncate(path, 64 << 20)
     line = command.finished().complained(ExitCode.DEVICE)
-    assert "reading sda" in line
+    assert "reading the disk: sda" in line
     nothing_left()
 
 
 def test_an_image_of_broken_size_is_refused(lab: Lab, tmp_path: Path) -> None:
     make_image(tmp_path / "disk.img", 1000)
-    line = lab("run", "--disk", tmp_path / "disk.img", "--name", "odd").finished().complained(ExitCode.OPERATOR)
+    line = (
+        lab("run", "--vm", "small", "--disk", tmp_path / "disk.img", "--name", "odd")
+        .finished()
+        .complained(ExitCode.OPERATOR)
+    )
     assert "has 1000 bytes: it must be a multiple of 512" in line
     nothing_left()
 
 
 def test_an_image_that_does_not_exist_is_refused(lab: Lab, tmp_path: Path) -> None:
-    line = lab("run", "--disk", tmp_path / "none.img", "--name", "none").finished().complained(ExitCode.OPERATOR)
+    line = (
+        lab("run", "--vm", "small", "--disk", tmp_path / "none.img", "--name", "none")
+        .finished()
+        .complained(ExitCode.OPERATOR)
+    )
     assert f"there is no disk image at {tmp_path / 'none.img'}" in line
     nothing_left()

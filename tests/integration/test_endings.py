@@ -59,7 +59,7 @@ def test_ten_times_each(ending: str, lab: Lab, image: Path) -> None:
 
     def once(number: int) -> str:
         name = f"end{number}"
-        command = lab("run", "--vcpus", "2", "--disk", image, "--name", name)
+        command = lab("run", "--vm", "small", "--vcpus", "2", "--disk", image, "--name", name)
         vm = started(name)
         if number % 2:
             reading(vm)
@@ -75,7 +75,7 @@ def test_ten_times_each(ending: str, lab: Lab, image: Path) -> None:
 
 def test_a_command_that_is_killed_takes_its_vm_with_it(lab: Lab) -> None:
     for number in range(3):
-        command = lab("run", "--vcpus", "2", "--name", f"orphan{number}")
+        command = lab("run", "--vm", "small", "--vcpus", "2", "--name", f"orphan{number}")
         vm = started(f"orphan{number}")
         assert os.getsid(vm.supervisor) == vm.supervisor
         command.send(signal.SIGKILL)
@@ -84,7 +84,7 @@ def test_a_command_that_is_killed_takes_its_vm_with_it(lab: Lab) -> None:
 
 
 def test_the_vm_ends_even_if_command_and_supervisor_are_killed_together(lab: Lab) -> None:
-    command = lab("run", "--vcpus", "2", "--name", "both")
+    command = lab("run", "--vm", "small", "--vcpus", "2", "--name", "both")
     vm = started("both")
     os.kill(vm.supervisor, signal.SIGSTOP)
     command.send(signal.SIGKILL)
@@ -95,7 +95,7 @@ def test_the_vm_ends_even_if_command_and_supervisor_are_killed_together(lab: Lab
 
 def test_a_signal_before_anything_has_started_is_obeyed(lab: Lab) -> None:
     for number in range(3):
-        command = lab("run", "--vcpus", "2", "--name", f"early{number}")
+        command = lab("run", "--vm", "small", "--vcpus", "2", "--name", f"early{number}")
         wait_for("the supervisor", partial(children, command.pid))
         command.send(signal.SIGINT)
         assert command.finished().complained(ExitCode.INTERRUPTED) == "interrupted"
@@ -103,7 +103,7 @@ def test_a_signal_before_anything_has_started_is_obeyed(lab: Lab) -> None:
 
 
 def test_a_second_ctrl_c_does_not_spoil_the_first(lab: Lab) -> None:
-    command = lab("run", "--vcpus", "2", "--name", "twice")
+    command = lab("run", "--vm", "small", "--vcpus", "2", "--name", "twice")
     started("twice")
     command.send(signal.SIGINT)
     command.send(signal.SIGINT)
@@ -112,7 +112,7 @@ def test_a_second_ctrl_c_does_not_spoil_the_first(lab: Lab) -> None:
 
 
 def test_a_supervisor_that_is_asked_to_end_ends_its_vm(lab: Lab) -> None:
-    command = lab("run", "--vcpus", "2", "--name", "asked")
+    command = lab("run", "--vm", "small", "--vcpus", "2", "--name", "asked")
     supervisor = started("asked").supervisor
     os.kill(supervisor, signal.SIGTERM)
     line = command.finished().complained(ExitCode.TERMINATED)

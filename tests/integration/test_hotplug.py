@@ -12,7 +12,7 @@ from tests.integration.machine import nothing_left, started, wait_for
 
 
 def test_devices_come_and_go_while_the_vm_runs(lab: Lab) -> None:
-    vm = lab("run", "--vcpus", "2", "--duration", "0", "--name", "plug")
+    vm = lab("run", "--vm", "small", "--vcpus", "2", "--duration", "0", "--name", "plug")
     started("plug")
     wait_for("heartbeat's row", lambda: "heartbeat" in lab("cat", "/proc/interrupts").finished().out)
     assert lab("remove", "heartbeat").finished().out == "heartbeat: the guest has released relid 7\n"
@@ -48,7 +48,7 @@ def test_devices_come_and_go_while_the_vm_runs(lab: Lab) -> None:
     ],
 )
 def test_mistakes_are_one_line_and_cost_nothing(lab: Lab, arguments: tuple[str, ...], line: str) -> None:
-    vm = lab("run", "--vcpus", "1", "--duration", "0", "--name", "firm")
+    vm = lab("run", "--vm", "small", "--vcpus", "1", "--duration", "0", "--name", "firm")
     started("firm")
     assert lab(*arguments).finished().complained(2) == line
     vm.send(signal.SIGINT)

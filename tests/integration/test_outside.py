@@ -24,7 +24,7 @@ def echo(driver: str = ECHO, device: str = ECHO_DEVICE) -> list[str]:
 @pytest.mark.parametrize("policy", ["legacy", "rfc"])
 def test_the_same_file_runs_under_either_policy(policy: str, lab: Lab, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    done = lab("run", "--name", "echo", "--policy", policy, "--json", report, *echo()).finished()
+    done = lab("run", "--vm", "small", "--name", "echo", "--policy", policy, "--json", report, *echo()).finished()
     assert done.code == 0, done
     plain: dict[str, Any] = json.loads(report.read_text())
     assert not plain["mistakes"] and not plain["warnings"] and not plain["complaints"]
@@ -45,7 +45,7 @@ def test_a_mistake_in_the_file_ends_it_before_anything_has_started(command: str,
 def test_a_driver_that_fails_is_named_and_the_rest_of_the_run_is_sound(lab: Lab, tmp_path: Path) -> None:
     driver = changed(tmp_path, ECHO, "words.echoed += 1", "words.echoed += 1 if words.echoed < 3 else 1 // 0")
     trace = tmp_path / "journal"
-    done = lab("run", "--name", "echo", "--trace", trace, *echo(driver)).finished()
+    done = lab("run", "--vm", "small", "--name", "echo", "--trace", trace, *echo(driver)).finished()
     assert done.code == DEVICE_FAILED, done
     assert f"mistake   driver {at(driver, 'words.echoed +=')} ZeroDivisionError: integer division" in done.out
     assert "verified  SHA-256 of the disk" in done.out and "FAILED" not in done.out
@@ -58,7 +58,7 @@ def test_a_driver_that_fails_is_named_and_the_rest_of_the_run_is_sound(lab: Lab,
 @pytest.mark.parametrize("loop", ["while True: pass", "import time; time.sleep(60)"], ids=["loop", "sleep"])
 def test_a_driver_that_keeps_its_cpu_is_named_and_stopped(loop: str, lab: Lab, tmp_path: Path) -> None:
     driver = changed(tmp_path, ECHO, "        channel.receive(echo)", f"        {loop}")
-    done = lab("run", "--name", "echo", *echo(driver)).finished()
+    done = lab("run", "--vm", "small", "--name", "echo", *echo(driver)).finished()
     assert done.code == DEVICE_FAILED, done
     assert f"mistake   driver {at(driver, loop)} SoftLockup: CPU 0 was stuck for 1 s" in done.out
     nothing_left()
@@ -66,7 +66,7 @@ def test_a_driver_that_keeps_its_cpu_is_named_and_stopped(loop: str, lab: Lab, t
 
 def test_a_device_that_fails_is_named_and_taken_away(lab: Lab, tmp_path: Path) -> None:
     device = changed(tmp_path, ECHO_DEVICE, "self.sent += 1", "self.sent += [][self.sent // 5]")
-    done = lab("run", "--name", "echo", *echo(device=device)).finished()
+    done = lab("run", "--vm", "small", "--name", "echo", *echo(device=device)).finished()
     assert done.code == DEVICE_FAILED, done
     assert f"mistake   device {at(device, 'self.sent +=')} IndexError: list index out of range" in done.out
     assert " echo" not in done.out.split("relid")[0]
@@ -75,7 +75,7 @@ def test_a_device_that_fails_is_named_and_taken_away(lab: Lab, tmp_path: Path) -
 
 def test_a_device_that_cannot_even_be_made_is_a_mistake_in_the_arguments(lab: Lab, tmp_path: Path) -> None:
     device = changed(tmp_path, ECHO_DEVICE, "self._timer: Timer | None = None", "self._timer = self.timer")
-    line = lab("run", "--name", "echo", *echo(device=device)).finished().complained(2)
+    line = lab("run", "--vm", "small", "--name", "echo", *echo(device=device)).finished().complained(2)
     assert line.endswith(f"{at(device, 'self.timer')} AttributeError: 'EchoDevice' object has no attribute 'timer'")
     nothing_left()
 
@@ -104,7 +104,9 @@ def test_another_device_of_the_kind_is_added_while_the_vm_runs(lab: Lab) -> None
 
 def test_the_stub_has_the_controller_instead_of_the_driver_of_the_tree(lab: Lab) -> None:
     stub = str(EXAMPLES / "storvsc_stub.py")
-    done = lab("run", "--name", "stub", "--vcpus", "2", "--duration", "0.1", "--driver", stub).finished()
+    done = lab(
+        "run", "--vm", "small", "--name", "stub", "--vcpus", "2", "--duration", "0.1", "--driver", stub
+    ).finished()
     assert done.code == 0, done
     assert "  storvsc_stub\n" in done.out and "SHA-256" not in done.out
     nothing_left()

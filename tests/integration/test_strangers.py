@@ -48,7 +48,7 @@ STRANGERS: dict[str, Callable[[VmInfo], AbstractContextManager[None]]] = {
 
 @pytest.mark.parametrize("stranger", STRANGERS)
 def test_a_stranger_on_the_bus_ends_the_vm(stranger: str, lab: Lab) -> None:
-    command = lab("run", "--vcpus", "2", "--name", "bus")
+    command = lab("run", "--vm", "small", "--vcpus", "2", "--name", "bus")
     with STRANGERS[stranger](started("bus")):
         line = command.finished().complained(ExitCode.PEER)
     assert line.startswith("host: protocol error: a stranger is on the socket: ")
@@ -72,7 +72,7 @@ NONSENSE: dict[str, tuple[bytes, str]] = {
 
 
 def test_nonsense_on_a_control_socket_is_refused_and_the_vm_goes_on(lab: Lab) -> None:
-    command = lab("run", "--vcpus", "2", "--name", "control", "--duration", "1")
+    command = lab("run", "--vm", "small", "--vcpus", "2", "--name", "control", "--duration", "1")
     vm = started("control")
     for who in vm.pids:
         for what, (request, refusal) in NONSENSE.items():
@@ -91,7 +91,7 @@ def test_nonsense_on_a_control_socket_is_refused_and_the_vm_goes_on(lab: Lab) ->
 
 
 def test_a_fault_injected_from_outside_is_in_the_report(lab: Lab) -> None:
-    command = lab("run", "--vcpus", "2", "--name", "fault", "--duration", "1")
+    command = lab("run", "--vm", "small", "--vcpus", "2", "--name", "fault", "--duration", "1")
     inject(started("fault"), "cpu1", "wrong_hyp")
     done = command.finished()
     assert (done.code, done.err) == (ExitCode.CHECK_FAILED, "")

@@ -21,7 +21,12 @@ HANDSHAKE = ["InitiateContact", "VersionResponse", "RequestOffers", "OfferChanne
 def trace(lab: Lab, tmp_path: Path) -> Path:
     """The trace of a short run."""
     path = tmp_path / "run.trace"
-    assert lab("run", "--vcpus", "2", "--duration", "0.1", "--trace", path, "--name", "traced").finished().code == 0
+    assert (
+        lab("run", "--vm", "small", "--vcpus", "2", "--duration", "0.1", "--trace", path, "--name", "traced")
+        .finished()
+        .code
+        == 0
+    )
     nothing_left()
     return path
 
@@ -56,7 +61,9 @@ def test_a_trace_is_filtered_by_who_by_event_and_by_message(trace: Path, lab: La
 def test_a_trace_survives_the_death_of_a_worker(lab: Lab, tmp_path: Path) -> None:
     make_image(tmp_path / "disk.img", 64 << 20)
     path = tmp_path / "killed.trace"
-    command = lab("run", "--vcpus", "2", "--disk", tmp_path / "disk.img", "--trace", path, "--name", "cut")
+    command = lab(
+        "run", "--vm", "small", "--vcpus", "2", "--disk", tmp_path / "disk.img", "--trace", path, "--name", "cut"
+    )
     vm = started("cut")
     reading(vm)
     os.kill(vm.pids["cpu0"], signal.SIGKILL)

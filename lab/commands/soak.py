@@ -1,0 +1,71 @@
+"""``soak``: everything busy while everything moves."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from dataclasses import replace
+from typing import Any, Final
+
+import click
+
+from lab.commands import options
+from lab.failure import VmFailure
+from lab.image import disk_for
+from lab.soak.soak import Soak, SoakOptions, verdict
+from lab.vm import VM
+from protocol.errors import ExitCode
+
+IMAGE_BYTES: Final = 8 << 20
+UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+class Duration(click.ParamType[float]):
+    """90, 90s, 10m, 1.5h."""
+
+    name = "duration"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", str(value))
+        if match is None:
+            self.fail(f"'{value}' is no duration: write 90s, 10m or 1.5h", parameter, context)
+        return float(match[1]) * UNITS[match[2]]
+
+
+@click.command()
+@options.vm
+@click.option("--vcpus", type=click.IntRange(1, 64), help="Virtual processors.")
+@click.option("--policy", type=click.Choice(["legacy", "rfc"]), help="Interrupt design.")
+@click.option("--disk", callback=options.disk, metavar="FILE[,rw]", help="Raw image for the first SCSI controller.")
+@click.option("--duration", type=Duration(), default="60s", show_default=True, help="How long: 90s, 10m, 1.5h.")
+@click.option("--interval", type=Duration(), default="5s", show_default=True, help="Between lines of statistics.")
+@click.option("--cut", type=Duration(), default="5s", show_default=True, help="Between cuts, at which all must add up.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of what is tried, in which order.")
+@click.option("--trace", callback=options.output, metavar="FILE", help="Keep the journal here, whatever the end.")
+@click.option("--name", default="soak", show_default=True, help="Name of the VM.")
+def command(duration: float, interval: float, cut: float, **chosen: Any) -> None:
+    """Keep every device busy while channels move between CPUs, devices are taken away and offered again, channels are
+    closed and opened, and the host answers late. At cuts everybody stands still and the report's equations are checked.
+
+    Ends with `End of test: SUCCESS` or `FAILURE`. What the RFC as posted breaks is counted and named.
+    """
+
+    async def body() -> ExitCode:
+        spec = options.vm_spec(chosen)
+        spec = replace(spec, host_options={**spec.host_options, "queue_overlapping_modify": True})
+        with disk_for(spec, IMAGE_BYTES) as spec:
+            async with VM(spec) as vm:
+                soak = Soak(vm, SoakOptions(duration, interval, cut), click.echo)
+                try:
+                    report = await soak.run()
+                except VmFailure as failure:
+                    click.echo(f"End of test: FAILURE: {failure}")
+                    return failure.code
+                for line in verdict(soak.tally):
+                    click.echo(f"defect  {line}")
+                held = len(report.checks)
+                click.echo(f"End of test: SUCCESS: {soak.tally.cuts} cuts, {held} equations at the last one")
+                return ExitCode.SUCCESS
+
+    sys.exit(asyncio.run(body()))
