@@ -11,6 +11,7 @@ import pytest
 
 from guest.vmbus.numa import Topology
 from guest.vmbus.policy import Policy
+from guest.vmbus.set_cpu import target_cpu_store
 from protocol.errors import OperatorError
 from protocol.wire.guids import HV_HEART_BEAT_GUID, HV_MOUSE_GUID, HV_SCSI_GUID
 from protocol.wire.messages import ModifyChannel, ModifyChannelResponse
@@ -147,7 +148,7 @@ def test_the_cpu_file_moves_an_open_channel_and_the_rfc_answers_with_zero(vm: Ma
     """Defect D2: the move is done, but ``echo`` takes 0 for "nothing was written yet"."""
     machine = booted(vm, policy)
     moves(machine)
-    for text, vps in [("2\n", [2]), ("2\n", []), ("1,2\n", [1]), ("0x2\n", [0]), (" 3", [3])]:
+    for text, vps in [("2\n", [2]), ("2\n", []), ("1,2\n", [1]), ("0x2\n", [0]), ("4294967298", [2]), (" 3", [3])]:
         assert result(machine, cpu_file(machine, DISK), text) == (0 if policy is RFC else len(text)), text
         assert moves(machine) == vps
     assert machine.read(cpu_file(machine, DISK)) == "3\n"
@@ -257,6 +258,22 @@ def test_before_the_rfc_one_of_two_writers_for_a_channel_may_wait_for_ever(vm: M
     machine.settle()
     assert returned == [2], "CPU 1 has its two bytes, CPU 2 still waits"
     assert machine.read(cpu_file(machine, DISK)) == "1\n", "while the host interrupts CPU 2"
+
+
+@pytest.mark.parametrize("policy", [LEGACY, RFC])
+def test_who_opened_the_file_of_a_channel_that_is_gone_does_not_move_its_successor(
+    vm: MakeMachine, policy: Policy
+) -> None:
+    machine = booted(vm, policy)
+    gone = machine.channel(HEARTBEAT)
+    machine.host.rescind(HEARTBEAT)
+    machine.settle()
+    machine.host.offer(HEARTBEAT, HV_HEART_BEAT_GUID)
+    machine.settle()
+    with pytest.raises(OSError) as caught:
+        machine.do(target_cpu_store(gone, "2\n"))
+    assert caught.value.errno == EIO
+    assert machine.read(cpu_file(machine, HEARTBEAT)) == "0\n"
 
 
 @pytest.mark.parametrize(("policy", "answer"), [(LEGACY, 2), (RFC, 0)])
