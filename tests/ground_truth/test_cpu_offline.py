@@ -32,6 +32,7 @@ def test_a_cpu_without_channels_goes_and_its_synic_is_off(each: ObservedVm) -> N
     assert each.systems[0].cpus.online == 0b1011
     assert each.tables.connection.synic_online == 0b1011
     assert each.partition.signal(each.ports[FREE].vp, MESSAGE_SINT, HEARTBEAT) is False, "the host cannot signal it"
+    assert not synic_is_on(each, FREE)
     assert each.ports[FREE].flag_words(MESSAGE_SINT) is None
     assert each.interrupts().splitlines()[0].split() == ["CPU0", "CPU1", "CPU3"]
 
@@ -118,6 +119,20 @@ def test_a_move_at_the_last_minute_is_waited_for(observed: MakeVm) -> None:
     assert vm.log[-1] == "smpboot: CPU 1 is now offline"
     assert not any("Timed out" in line for line in vm.log)
     assert vm.host.channels[STORVSC1].target_vp == 0, "the host had moved it before the SynIC went off"
+
+
+def test_an_offer_that_comes_meanwhile_waits_and_is_not_given_the_cpu_that_goes(observed: MakeVm) -> None:
+    """cpus_read_lock in vmbus_process_offer: the choice of a CPU must not come between the walk and the end."""
+    vm = observed(Policy.RFC)
+    vm.host.modify_after = 0.035
+    assert vm.smp_affinity(STORVSC1, 1) == 0
+    gone = vm.start_offline(BUSY)
+    vm.host.offer(23, HV_SCSI_GUID, sub=1, instance=STORVSC0)
+    vm.pass_time(0.01)
+    assert vm.bus.channels.get(23) is None
+    vm.settle()
+    assert gone == [0]
+    assert vm.target(23) == FREE, "it would have been CPU 1's turn"
 
 
 def strand(vm: ObservedVm) -> bool:
@@ -217,6 +232,8 @@ def test_an_offline_cpu_gets_no_calls_and_takes_no_interrupts(each: ObservedVm) 
     before = (stat.cal, stat.res, each.ports[FREE].counts.ipis)
     each.unbind(STORVSC0)
     each.bind(STORVSC0)
+    each.cores[0].reschedule(each.cores[FREE].cpu)
+    each.step()
     assert (stat.cal, stat.res, each.ports[FREE].counts.ipis) == before
 
 

@@ -11,7 +11,7 @@ from host.vmbus.options import HostOptions, Step
 from host.vmbus.tables.channel import ChannelState
 from lab.failure import VmFailure
 from lab.simulation.hub import Wait
-from tests.ground_truth.hotplug_vm import DYING, WRITER, HotplugVM
+from tests.ground_truth.hotplug_vm import DYING, HEARTBEAT, WRITER, HotplugVM
 
 SEEDS = 10
 
@@ -105,6 +105,25 @@ async def test_r5_a_move_that_a_close_overtakes_is_never_answered_and_every_offl
         for cpu in (DYING, WRITER):
             await vm.files.write(f"/sys/devices/system/cpu/cpu{cpu}/online", b"0")
             assert f"hv_vmbus: Timed out waiting for MODIFYCHANNEL. CPU {cpu} sent 2 completed 1" in vm.printed()
+
+
+async def test_a_tasklet_that_was_scheduled_on_the_dying_cpu_runs_there_first() -> None:
+    """Its interrupt is counted and its data is waiting: whoever has disabled the tasklet holds the CPU up."""
+    async with HotplugVM(2) as vm:
+        await vm.settled()
+        vm.together((WRITER, "smp_affinity", lambda n: vm.smp_affinity(0b010), 1))
+        vm.until(lambda: vm.host_target == DYING, "the first move")
+        tasklet = vm.cpus[0].guest.system.bus.channels[HEARTBEAT].callback_event
+        tasklet.disable()
+        vm.until(lambda: bool(vm.cpus[DYING].core.softirqs), "an interrupt that schedules it")
+        vm.together((WRITER, "smp_affinity", lambda n: vm.smp_affinity(0b001), 1))
+        ended = vm.start((0, "online", lambda n: vm.online("0"), 1))
+        await vm.pass_time(0.05)
+        assert not ended
+        tasklet.enable()
+        vm.until(lambda: bool(ended), "the end of the offline")
+        assert vm.errors["online"] == {0: 1}
+        assert not await vm.stranded()
 
 
 async def overtaken(seed: int, delay: float) -> tuple[bool, list[str]]:
