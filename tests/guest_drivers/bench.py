@@ -24,7 +24,7 @@ from guest.vmbus.words import ChannelState, VmbusTables
 from host.vsp.device import Device
 from host.vsp.testing import Clock, no_fence
 from protocol.errors import PeerError
-from protocol.ids import PAGE_SIZE, ConnectionId, Cpu, GpadlId, Relid, VpIndex
+from protocol.ids import PAGE_SIZE, ConnectionId, Cpu, GpadlId, Pfn, Relid, VpIndex
 from protocol.port.vp_port import VpPort
 from protocol.ram import Ram
 from protocol.ring import RingReader, RingWriter
@@ -35,6 +35,7 @@ from protocol.wire.versions import Dialect, Version
 
 KERNEL_WORDS = 1 << 20
 DIALECT = Dialect(Version.V5_3)
+FIRST_GPADL = 0xE1E10
 
 
 class Uncontended:
@@ -88,6 +89,7 @@ class Line:
         self.deaf = False
         """The device does not hear doorbells: a host that is slow to look."""
         self.views: list[BenchChannel] = []
+        self.gpadls: dict[GpadlId, tuple[GpaRange, ...]] = {}
         self.outgoing: RingWriter
         self.incoming: RingReader
         self._bench = bench
@@ -98,10 +100,12 @@ class Line:
         self._bench.ports[self.views[0].words.target_cpu].raise_vector(HYPERVISOR_CALLBACK_VECTOR)
 
     def map_gpadl(self, id: GpadlId) -> tuple[GpaRange, ...]:
-        raise PeerError(f"GPADL {id} is not established")
+        if id not in self.gpadls:
+            raise PeerError(f"GPADL {id} is not established")
+        return self.gpadls[id]
 
     def unmap_gpadl(self, id: GpadlId) -> None:
-        """There are none."""
+        """The guest may take it back at any time here."""
 
     def doorbell(self) -> None:
         if not self.deaf:
@@ -126,6 +130,14 @@ class BenchChannel(VmbusChannel):
         words.state = ChannelState.OPENED
         line.incoming, line.outgoing = RingReader(rings[0], no_fence), RingWriter(rings[1], no_fence)
         line.device.open(line, user_data.ljust(120, b"\0"))
+
+    async def establish_gpadl(self, first: Pfn, pages: int) -> GpadlId:
+        handle = GpadlId(FIRST_GPADL + len(self.line.gpadls))
+        self.line.gpadls[handle] = (GpaRange.whole_pages([Pfn(first + page) for page in range(pages)]),)
+        return handle
+
+    async def teardown_gpadl(self, handle: GpadlId) -> None:
+        del self.line.gpadls[handle]
 
     async def close(self) -> None:
         if not self.mapped:
@@ -167,6 +179,7 @@ class Bench:
 
     def _bus(self, core: Core, drivers: Callable[[Core, Any], list[HvDriver]]) -> Any:
         tables = VmbusTables.place(core.memory, core.cpus, nodes=1, drivers=1)
+        tables.connection.version = DIALECT.version
         bus = SimpleNamespace(
             core=core,
             tables=tables,

@@ -34,6 +34,7 @@ async def test_a_nic_that_is_taken_away_and_offered_again_under_load_loses_nothi
     for seed in range(4):
         async with NetVM(seed, policy=policy) as vm:
             await vm.settled()
+            vm.until(lambda: bool(vm.device().attached), "all its queues", PATIENCE)
             free = vm.cpus[0].core.pages.free_pages()
             await vm.start_load()
             for _ in range(2):

@@ -117,6 +117,10 @@ class Netvsc(HvDriver):
         """``netvsc_channel_cb``."""
         self._channel(channel).channel_cb()
 
+    def queues(self, device: NetDevice) -> list[NetvscQueueWords]:
+        """What netvsc knows of the queues of a device."""
+        return self._queues[device.index]
+
     # --- the network layer ------------------------------------------------------------------------------------------
 
     async def open(self, device: NetDevice) -> None:
@@ -234,9 +238,10 @@ class Netvsc(HvDriver):
         nic.device.changed.wake_up()
 
     async def _wait_until_empty(self, nic: Nic) -> None:
-        """``netvsc_wait_until_empty``; in Linux two seconds even if the NIC is rescinded.
+        """``netvsc_wait_until_empty``, and ``wait_drain`` of ``rndis_filter_halt_device``.
 
-        Then nothing comes any more, not on its sub-channels either, whose rescinds wait behind this one.
+        Once the NIC is rescinded nothing comes any more, not on its sub-channels either, whose rescinds wait behind
+        this one. Linux 6.1 waits even so: two seconds at first, and in the second place without end.
         """
         for _ in range(DRAIN_LOOKS):
             if nic.channel.words.rescind or not any(each.busy for each in self._open_channels(nic)):

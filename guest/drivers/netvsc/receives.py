@@ -71,8 +71,10 @@ class Receives:
         if at.byte_count > nic.recv_section_size or at.byte_offset + at.byte_count > nic.recv_bytes:
             raise PeerError(f"netvsc: {at.byte_count} bytes at {at.byte_offset} are not in the receive buffer")
         start = nic.recv_pfn * PAGE_SIZE + at.byte_offset
-        kind, message = next(rndis.split(bytes(self._ram.bytes[start : start + at.byte_count])), (0, memoryview(b"")))
-        self._deliver(kind, message)
+        first = next(rndis.split(bytes(self._ram.bytes[start : start + at.byte_count])), None)
+        if first is None:
+            raise PeerError("netvsc: an empty range")
+        self._deliver(*first)
 
     def send_completions(self) -> bool:
         """Answer for what has been taken. False: the ring is full, and the callback will run when it is not."""
