@@ -16,7 +16,7 @@ from host.sub_channels import SubChannelOffers
 from host.vmbus.options import HostOptions
 from host.vmbus.server import OfferHandle, VmbusServer
 from host.vsp.device import Device, DeviceFailed
-from host.vsp.kind import Answered, Disk, Kind, Setting
+from host.vsp.kind import Answered, Disk, Kind, Setting, perform
 from host.vsp.storage.backend import BlockBackend
 from protocol.errors import OperatorError, PeerError
 from protocol.ids import Relid, VpIndex
@@ -134,7 +134,7 @@ class Machine:
         actions = self._kind(self._primary(name)).actions
         if action not in actions:
             raise OperatorError(f"'{name}' cannot {action}: it can {', '.join(actions) or 'do nothing by itself'}")
-        actions[action](self.devices[name], answered, **arguments)
+        perform(actions[action], self.devices[name], answered, **arguments)
 
     def _kind(self, spec: DeviceSpec) -> Kind[Any, Any]:
         kind = self._kinds.get(spec.kind)

@@ -24,6 +24,7 @@ COMMANDS: Final = (
     "top",
     "add",
     "remove",
+    "act",
     "soak",
     "trace",
     "bench",

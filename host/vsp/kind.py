@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -43,11 +44,20 @@ Answered = Callable[[Any], None]
 """Receives the result of an action, as plain data, once."""
 
 
+def perform(act: Callable[..., Any], *given: Any, **arguments: Any) -> Any:
+    """Call it with what the operator has given by name. Raises OperatorError if it takes something else."""
+    try:
+        signature(act).bind(*given, **arguments)
+    except TypeError as error:
+        raise OperatorError(f"{act.__name__}: {error}") from None
+    return act(*given, **arguments)
+
+
 def at_once(act: Callable[..., Any]) -> Callable[..., None]:
     """An action that is over when it returns."""
 
     def action(device: Any, answered: Answered, **arguments: Any) -> None:
-        answered(act(device, **arguments))
+        answered(perform(act, device, **arguments))
 
     return action
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import tomllib
-from typing import Any
 
 import click
 
 from lab.hotplug import add, offer_again
+from lab.settings import parsed
 from protocol.errors import OperatorError
 
 
@@ -20,22 +19,8 @@ from protocol.errors import OperatorError
 @click.option("--name", help="Which VM, if several are running.")
 def command(device: str, kind: str | None, relid: int | None, settings: tuple[str, ...], name: str | None) -> None:
     """Offer a device to the guest of a running VM: a new one under the name DEVICE, or one that was removed."""
-    options = _parsed(settings)
+    options = parsed(settings, "--set ")
     if kind is None and (options or relid):
         raise OperatorError("--set and --relid are for a new device: say its --kind too")
     work = offer_again(name, device) if kind is None else add(name, kind, device, relid, options)
     click.echo(asyncio.run(work))
-
-
-def _parsed(settings: tuple[str, ...]) -> dict[str, Any]:
-    """Values are TOML; a bare word is a string."""
-    options: dict[str, Any] = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise OperatorError(f"--set {setting}: write it as KEY=VALUE")
-        try:
-            options[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            options[key] = value
-    return options
