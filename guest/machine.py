@@ -154,6 +154,8 @@ class GuestCpu:
         await bus.primary_queue.flush()
         while bus.probing.under_way:
             await self.core.sleep(SETTLE_LOOK_SECONDS)
+        for driver in bus.drivers:
+            driver.check_matched(channel.offer.class_id for channel in bus.channels)
 
     async def write(self, path: str, data: bytes) -> int:
         """``open(2)`` and one ``write(2)`` by a process on this CPU: the byte count, or the negative errno.

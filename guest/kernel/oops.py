@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
-from types import FrameType
+from types import CodeType
 from typing import Final, Protocol
 
 from guest.kernel.locks import Locks
@@ -89,9 +89,9 @@ class Oops:
             if not self.contain(error, context):
                 raise
 
-    def warn(self, frame: FrameType, text: str) -> None:
-        """``WARN``, about the line that ``frame`` is at."""
-        self._say(Severity.WARNING, f"{_place(frame, frame.f_lineno)} {text}")
+    def warn(self, code: CodeType, line: int, text: str) -> None:
+        """``WARN``, about a line of a function."""
+        self._say(Severity.WARNING, f"{_place(code, line)} {text}")
 
     def blame(self, error: BaseException) -> str | None:
         """What was raised, and the innermost line of a module that it has passed. None: it has passed none."""
@@ -99,7 +99,7 @@ class Oops:
         step = error.__traceback__
         while step is not None:
             if step.tb_frame.f_globals.get("__name__") in self.modules:
-                found = _place(step.tb_frame, step.tb_lineno)
+                found = _place(step.tb_frame.f_code, step.tb_lineno)
             step = step.tb_next
         return found and f"{found} {type(error).__name__}: {error}"
 
@@ -115,8 +115,8 @@ class Oops:
             self.printk(f"{'BUG' if severity is Severity.OOPS else 'WARNING'}: CPU {self._cpu}: {text}")
 
 
-def _place(frame: FrameType, line: int) -> str:
-    return f"{frame.f_code.co_filename}:{line}"
+def _place(code: CodeType, line: int) -> str:
+    return f"{code.co_filename}:{line}"
 
 
 def said(log: Table[OopsEntry]) -> Iterator[tuple[Severity, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
@@ -55,10 +56,17 @@ class HvDriver(ABC):
         if type(self).__module__ in oops.modules:
             self._sealed = oops
 
+    def check_matched(self, offered: Iterable[UUID]) -> None:
+        """All devices have been offered: a module that knows none of their classes has been loaded in vain."""
+        if self._sealed is not None and not set(self.id_table).intersection(offered):
+            code = type(self).probe.__code__
+            self._sealed.warn(code, code.co_firstlineno, f"the VM has no device for the driver {self.name}")
+
     def __setattr__(self, name: str, value: Any) -> None:
         if self._sealed is not None:
             what = f"{type(self).__name__}.{name} is set outside __init__: no other CPU sees it"
-            self._sealed.warn(sys._getframe(1), f"{what}; declare a Word and use channel.state()")
+            caller = sys._getframe(1)
+            self._sealed.warn(caller.f_code, caller.f_lineno, f"{what}; declare a Word and use channel.state()")
         super().__setattr__(name, value)
 
     @abstractmethod

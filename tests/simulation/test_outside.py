@@ -113,6 +113,12 @@ async def test_what_the_guest_does_wrong_is_not_the_devices_mistake(tmp_path: Pa
     assert report.complaints[0] == "echo: packet 1 came back changed"
 
 
+async def test_a_driver_that_is_loaded_in_vain_is_warned_about() -> None:
+    report, _, _ = await ran(VmSpec(vcpus=2, drivers=[ECHO]))
+    (warning,) = report.warnings
+    assert warning.startswith(f"{at(ECHO, 'async def probe')} the VM has no device for the driver echo")
+
+
 @POLICIES
 async def test_the_stub_of_netvsc_agrees_with_the_host_and_lends_it_a_buffer(policy: str) -> None:
     nic = DeviceSpec("netvsc", "nic")
