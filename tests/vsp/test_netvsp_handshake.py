@@ -67,6 +67,8 @@ def test_rndis_answers_what_linux_asks(vsc: NetVsc) -> None:
     assert vsc.query(Oid.GEN_MAXIMUM_FRAME_SIZE) == (0, u32(1500))
     assert vsc.query(Oid.ADDRESS_802_3_PERMANENT) == (0, MAC)
     assert vsc.query(Oid.GEN_FRIENDLY_NAME) == (0, "nic".encode("utf-16-le"))
+    vsc.adapter.name = "n" * 5000
+    assert vsc.query(Oid.GEN_FRIENDLY_NAME) == (0, ("n" * 255).encode("utf-16-le"))
     assert vsc.query(Oid.GEN_MEDIA_CONNECT_STATUS) == (0, u32(MediaState.CONNECTED))
     assert vsc.query(Oid.GEN_LINK_SPEED) == (0, u32(100_000_000))
     status, value = vsc.query(Oid.GEN_RECEIVE_SCALE_CAPABILITIES, bytes(18))

@@ -39,6 +39,10 @@ LINK_SPEED: Final = 100_000_000
 """10 Gbit/s in units of 100 bit/s, as a virtual switch says."""
 
 
+LONGEST_NAME: Final = 255
+"""Characters; Linux takes as many, and one for a zero (``rndis_get_friendly_name``)."""
+
+
 class RndisState(Enum):
     """``RNDIS_DEV_*`` of the guest, as the host can know it."""
 
@@ -123,7 +127,7 @@ class RndisControl:
             case Oid.ADDRESS_802_3_PERMANENT:
                 return adapter.address
             case Oid.GEN_FRIENDLY_NAME:
-                return adapter.name.encode("utf-16-le")
+                return adapter.name[:LONGEST_NAME].encode("utf-16-le")
             case Oid.TCP_OFFLOAD_HARDWARE_CAPABILITIES:
                 return _no_offload(query.information(message))
             case Oid.GEN_MEDIA_CONNECT_STATUS:
