@@ -37,14 +37,18 @@ class NetVM(SimulatedVM):
     The guest calls them as it likes: probes overlap. The last byte of the address is the host's number.
     """
 
-    def __init__(self, seed: int, cpus: int = 4, nics: int = 1, policy: str = "rfc", **options: Any) -> None:
+    def __init__(
+        self, seed: int, cpus: int = 4, nics: int = 1, policy: str = "rfc", version: str = "5.3", **options: Any
+    ) -> None:
         devices = [
             DeviceSpec(
                 "netvsc", f"nic{number}", options={"queues": cpus, "mac": f"00:15:5d:00:00:{number:02x}"} | options
             )
             for number in range(nics)
         ]
-        super().__init__(VmSpec(vcpus=cpus, seed=seed, policy=policy, memory_mb=64, devices=devices))
+        super().__init__(
+            VmSpec(vcpus=cpus, seed=seed, policy=policy, memory_mb=64, devices=devices, max_version=version)
+        )
 
     def device(self, number: int = 0) -> NetDeviceWords:
         return self.memory.find(NetDeviceWords)[number]
@@ -115,6 +119,11 @@ class NetVM(SimulatedVM):
         before = self.device().registrations
         self.on_host(lambda: self.host.offer(name))
         self.until(lambda: self.device().registrations > before, f"{name} back", PATIENCE)
+
+    async def driver_file(self, file: str) -> None:
+        """Somebody writes the device to ``bind`` or ``unbind`` of the driver. Raises OSError."""
+        name = f"{self.host.devices['nic0'].offer.instance_id}\n"
+        await self.files.write(f"/sys/bus/vmbus/drivers/{Netvsc.name}/{file}", name.encode())
 
     def movers(self, cpus: int) -> set[str]:
         """So many CPUs move every open channel round the CPUs, some times. Those that have not ended are in the set."""

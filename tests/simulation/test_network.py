@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
-from guest.net.device import GONE
+from guest.net.device import GONE, REGISTERED
 from tests.simulation.network import PATIENCE, NetVM
 
 POLICIES = ["rfc", "legacy"]
@@ -108,3 +110,42 @@ async def test_a_nic_that_is_gone_for_good_interrupts_the_load_and_the_load_can_
         frames = await vm.stop_load()
         assert (frames.lost, frames.bad) == (0, 0)
         assert frames.sent == frames.returned + frames.interrupted
+
+
+@pytest.mark.parametrize("version", ["5.3", "2.4"])
+async def test_the_driver_lets_go_of_its_device_under_load_and_takes_it_again(version: str) -> None:
+    """Before protocol 3.0 the host wants the buffers back before the channel is closed, afterwards after it."""
+    for seed in range(3):
+        async with NetVM(seed, cpus=3, policy="legacy", version=version) as vm:
+            await vm.settled()
+            vm.until(lambda: bool(vm.device().attached), "all its queues", PATIENCE)
+            free = vm.cpus[0].core.pages.free_pages()
+            await vm.start_load()
+            for _ in range(2):
+                vm.until_returned(40)
+                await vm.driver_file("unbind")
+                assert vm.device().state == GONE
+                await vm.driver_file("bind")
+            vm.until_returned(40)
+            frames = await vm.stop_load()
+            assert (frames.lost, frames.bad) == (0, 0)
+            assert frames.sent == frames.returned + frames.interrupted
+            assert vm.device().queues == 3
+            report = await vm.report()
+            assert not report.failed
+            assert not report.complaints
+            assert vm.cpus[0].core.pages.free_pages() == free
+
+
+async def test_with_the_rfc_as_posted_the_driver_cannot_take_it_again() -> None:
+    """D1: the IRQ of a channel stays requested when it is closed, and the next open fails."""
+    async with NetVM(1, cpus=2) as vm:
+        await vm.settled()
+        vm.until(lambda: bool(vm.device().attached), "all its queues", PATIENCE)
+        await vm.driver_file("unbind")
+        free = vm.cpus[0].core.pages.free_pages()
+        with pytest.raises(OSError) as failure:
+            await vm.driver_file("bind")
+        assert failure.value.errno == errno.EBUSY
+        assert vm.device().state != REGISTERED
+        assert vm.cpus[0].core.pages.free_pages() == free
