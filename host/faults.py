@@ -80,6 +80,31 @@ def misdirect(machine: Machine, name: str, vp: int) -> None:
     machine.offers[name].misdirect(VpIndex(vp))
 
 
+def lose_message(machine: Machine, number: int) -> None:
+    """The next control message of this number never comes, nor any after it: the port still has to take it."""
+    for processor in machine.partition.processors:
+        _swallow(processor, number)
+
+
+def lose_ipi(machine: Machine, vp: int) -> None:
+    """The next interrupt from another VP to ``vp`` gets lost on the way."""
+    _rewrite(machine.partition.processors[vp], lambda signals: [signal for signal in signals if signal < IPI])
+
+
+def _swallow(processor: VirtualProcessor, number: int) -> None:
+    transmit = processor.transmit
+
+    def altered(data: bytes) -> None:
+        sequence, flags, signals, kind, *fields = read_to_port(data)
+        if kind != ToPort.MESSAGE or int.from_bytes(fields[1][16:20], "little") != number:
+            transmit(data)
+            return
+        processor.transmit = transmit
+        transmit(to_port(sequence, flags, signals, ToPort.FENCE))
+
+    processor.transmit = altered
+
+
 def _rewrite(processor: VirtualProcessor, change: Callable[[list[int]], list[int]], always: bool = False) -> None:
     """Change the signals of the next envelope that has some that change, behind the back of the counts."""
     transmit = processor.transmit
@@ -110,5 +135,7 @@ FAULTS: dict[str, Callable[..., None]] = {
         forget_answer,
         forget_key,
         misdirect,
+        lose_message,
+        lose_ipi,
     )
 }

@@ -11,6 +11,7 @@ from guest.irq.desc import IrqTables
 from guest.irq.domain import LinearRevmap
 from guest.kernel.memory import KernelMemory, Struct
 from guest.kernel.oops import OopsEntry, Severity, said
+from guest.kernel.smp import CallQueue
 from guest.vmbus.words import ChannelState, ChannelWords, VmbusTables
 from protocol.ids import Irq, Relid
 
@@ -24,6 +25,7 @@ class GuestView:
         self._oops = memory.find(OopsEntry)
         self._memory = memory
         self._masks = memory.find(CpuMaskWords)[0]
+        self.call_queues = memory.find(CallQueue)
 
     def root(self, ram: memoryview) -> Directory:
         """/proc and /sys; ``ram`` is guest RAM as bytes."""

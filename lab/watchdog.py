@@ -1,21 +1,26 @@
-"""The watchdog: tells that an interrupt was lost, and changes nothing.
+"""The watchdog: tells that an interrupt or a message was lost, and changes nothing.
 
 It looks at the shared memories from outside. A channel is stranded if its host-to-guest ring holds data, and neither
 the guest reads (the read index stands still) nor anything is under way that would make it look (a flag set, a tasklet
-scheduled), for longer than any guest needs. Nothing in the VM looks again by itself, so it never ends.
+scheduled), for longer than any guest needs. Nothing in the VM looks again by itself, so it never ends. What else is
+waited for (answers of the host, other CPUs, a program's next step) has longer, and is named when that is over.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from guest.vmbus.words import ChannelWords
 from lab.failure import VmFailure
 from lab.guest_view import GuestView
+from lab.stalls import Awaited, awaited
 from protocol.errors import ExitCode
 from protocol.ids import PAGE_SIZE, Relid
 
 STRANDED_SECONDS = 2.0
+STALL_SECONDS = 10.0
+"""Longer than a host or a CPU takes to answer, however busy the machine is."""
 LOOK_SECONDS = 0.1
 """How often to look, while something is waited for."""
 
@@ -43,6 +48,7 @@ class Watchdog:
         self._guest = guest
         self._ram = ram
         self._still: dict[Relid, tuple[tuple[int, ...], float]] = {}
+        self._since: dict[Hashable, float] = {}
 
     def look(self, now: float) -> Stranded | None:
         """The first stranded channel, if there is one."""
@@ -58,11 +64,20 @@ class Watchdog:
                 return Stranded(relid, words.irq_name, words.target_cpu, state[0])
         return None
 
-    def check(self, now: float) -> None:
-        """``look``, with a stranded channel as the ``VmFailure`` that ends a run."""
-        stranded = self.look(now)
-        if stranded is not None:
-            raise VmFailure(ExitCode.STRANDED, str(stranded))
+    def stalled(self, now: float, *also: Awaited) -> str | None:
+        """What has been waited for since ``STALL_SECONDS``; ``also`` by the caller."""
+        waits = [*awaited(self._guest), *also]
+        self._since = {wait.key: self._since.get(wait.key, now) for wait in waits}
+        for wait in waits:
+            if now - self._since[wait.key] >= STALL_SECONDS:
+                return f"waiting for {wait.what} for {STALL_SECONDS:.0f} s"
+        return None
+
+    def check(self, now: float, *also: Awaited) -> None:
+        """``look`` and ``stalled``, with what they find as the ``VmFailure`` that ends a run."""
+        found = self.look(now) or self.stalled(now, *also)
+        if found is not None:
+            raise VmFailure(ExitCode.STRANDED, str(found))
 
     def _state(self, relid: Relid, words: ChannelWords) -> tuple[int, ...] | None:
         """What would change if anything went on: (bytes waiting, indices, interrupts), None if nothing waits."""

@@ -19,6 +19,7 @@ from lab.image import CONTROLLER
 from lab.loads import NetworkLoad, loads_of
 from lab.report import Check
 from lab.spec import VmSpec
+from lab.stalls import Awaited
 from lab.watchdog import LOOK_SECONDS
 from protocol.errors import ExitCode
 
@@ -47,7 +48,7 @@ async def finished(vm: Vm, words: ProgramWords, what: str, done: Callable[[], in
     while not words.finished:
         await vm.pass_time(LOOK_SECONDS)
         progress(what, done(), words.total)
-        vm.watchdog.check(vm.now())
+        vm.watchdog.check(vm.now(), Awaited((what, done()), f"the next step of {what} after {done()} of {words.total}"))
     if words.failed:
         raise VmFailure(ExitCode.DEVICE, f"{what}: {words.error}")
 
