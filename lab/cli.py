@@ -55,8 +55,8 @@ def cli() -> None:
     """A laboratory for the interrupt path of Linux guests on Hyper-V.
 
     Without a command, `run`. Exit codes: 0 success, 1 a verification failed, 2 a mistake in the arguments, 3 a process
-    of the VM died, 4 the supervisor died, 5 somebody broke the protocol, 6 an interrupt or an answer was lost, 7 a device or a
-    driver of yours failed, 70 a bug of the laboratory, 130 Ctrl-C, 143 SIGTERM.
+    of the VM died, 4 the supervisor died, 5 somebody broke the protocol, 6 an interrupt or an answer was lost,
+    7 a device or a driver of yours failed, 70 a bug of the laboratory, 130 Ctrl-C, 143 SIGTERM.
     """
 
 

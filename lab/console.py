@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from types import TracebackType
 from typing import Self
@@ -10,9 +11,11 @@ from typing import Self
 import rich.console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from lab.report import Report
+from lab.report import Report, tables
+
+WIDTH = 100
+"""Columns that the tables need."""
 
 
 class Output(rich.console.Console):
@@ -27,7 +30,7 @@ class Console:
     """Progress goes to standard error and only to a terminal; results go to standard output."""
 
     def __init__(self, next_steps: list[str]) -> None:
-        self._out = Output(highlight=False, soft_wrap=True)
+        self._out = Output(highlight=False, soft_wrap=True, width=max(WIDTH, shutil.get_terminal_size().columns))
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -62,7 +65,10 @@ class Console:
         self._progress.stop()
         out = self._out
         out.print(table, markup=False)
-        out.print(_channels(report))
+        out.print(tables.channels(report))
+        out.print(tables.vps(report))
+        for line in tables.invariants(report):
+            out.print(line)
         totals = report.totals
         out.print(
             f"{totals['signals raised']} signals raised: {totals['signals coalesced by the host']} coalesced, "
@@ -71,8 +77,10 @@ class Console:
             f"{totals['HYP']} HYP for {totals['control messages']} control messages; protocol {report.version}"
         )
         for check in report.checks:
-            if not check.holds:
+            if check.failed:
                 out.print(f"[red]FAILED[/red]    {escape(str(check))}")
+            elif not check.holds:
+                out.print(f"[yellow]{check.defect:9}[/yellow] {escape(str(check))}")
             elif check.highlight:
                 out.print(f"[green]verified[/green]  {escape(str(check))}")
         held = len(report.checks) - len(report.failed)
@@ -89,22 +97,3 @@ class Console:
             out.print(f"[red]mistake[/red]   {escape(mistake)}")
         if self._next_steps and not report.failed:
             out.print("try next  " + escape("\n          ".join(self._next_steps)))
-
-
-def _channels(report: Report) -> Table:
-    """Each channel, as the host and as the guest counted it."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("relid", "IRQ", "channel", "CPU", "host sent", "guest counted", "merged", "guest rang"):
-        table.add_column(heading, justify="left" if heading == "channel" else "right")
-    for row in report.channels:
-        table.add_row(
-            str(row.relid),
-            str(row.irq or "-"),
-            row.name,
-            str(row.target_cpu),
-            str(row.sent),
-            str(row.counted),
-            str(row.merged),
-            str(row.doorbells),
-        )
-    return table
