@@ -70,3 +70,13 @@ async def test_a_relid_that_is_given_to_another_device_keeps_both_their_counts(p
         assert before.failed == after.failed == []
         first, both = (next(row for row in each.channels if row.relid == relid) for each in (before, after))
         assert both.sent > first.sent > 0 and (first.opens, both.opens) == (1, 2)
+
+
+async def test_the_irq_that_the_rfc_keeps_over_a_close_is_named_and_is_no_failure() -> None:
+    async with SimulatedVM(VmSpec(vcpus=2, memory_mb=8)) as vm:
+        await vm.settled()
+        shutdown = vm.cpus[0].guest.system.bus.channels[9]
+        vm.do(0, shutdown.close(), "vmbus_close")
+        report = await vm.report()
+        assert report.failed == []
+        assert {(check.invariant, check.defect) for check in report.defects} == {("I19", "D1"), ("I21", "D1")}
