@@ -12,10 +12,12 @@ from guest.irq.parse import parse_interrupts
 from guest.irq.proc import show_interrupts
 from guest.vmbus.words import ChannelState, ChannelWords
 from lab.attached import AttachedVm
+from lab.files import Files
 from lab.spec import VmSpec
 from lab.vm import VM
 from protocol.errors import ExitCode
 from protocol.ids import Irq
+from protocol.wire.messages import ModifyChannel
 from tests.integration.conftest import Lab
 from tests.integration.machine import DEADLINE, nothing_left, started, wait_for
 
@@ -30,6 +32,12 @@ def opened(name: str, relid: int) -> ChannelWords:
         return words if words.state == ChannelState.OPENED else None
 
     return wait_for(f"channel {relid} is open", look)
+
+
+def device_of(files: Files, relid: int) -> str:
+    """The device whose primary channel has this relid, by its name in sysfs."""
+    devices = "/sys/bus/vmbus/devices"
+    return next(name for name in files.list(devices) if files.read(f"{devices}/{name}/id") == b"%d\n" % relid)
 
 
 def test_files_are_read_listed_and_written_by_commands(lab: Lab, tmp_path: Path) -> None:
@@ -59,11 +67,8 @@ def test_files_are_read_listed_and_written_by_commands(lab: Lab, tmp_path: Path)
     assert refused(f"{directory}/smp_affinity", "0") == "write: Invalid argument (EINVAL)"
     assert refused(f"{directory}/smp_affinity_list", "64") == "write: Numerical result out of range (ERANGE)"
     assert refused("/proc/none", "1") == "write: No such file or directory (ENOENT)"
-    name = next(
-        name
-        for name in lab("ls", "/sys/bus/vmbus/devices").finished().out.split()
-        if lab("cat", f"/sys/bus/vmbus/devices/{name}/id").finished().out == f"{HEARTBEAT}\n"
-    )
+    name = device_of(AttachedVm("files").files, HEARTBEAT)
+    assert name in lab("ls", "/sys/bus/vmbus/devices").finished().out.split()
     cpu = f"/sys/bus/vmbus/devices/{name}/channels/{HEARTBEAT}/cpu"
     said = write("--cpu", "3", cpu, "1")
     assert said.startswith("write returned 0: defect D2") and said.count("\n") == 1
@@ -91,12 +96,7 @@ def test_before_the_rfc_the_cpu_file_answers_with_the_byte_count(lab: Lab) -> No
     vm = lab("run", "--vm", "small", "--vcpus", "2", "--duration", "0", "--name", "before", "--policy", "legacy")
     started("before")
     opened("before", HEARTBEAT)
-    view = AttachedVm("before")
-    name = next(
-        name
-        for name in view.files.list("/sys/bus/vmbus/devices")
-        if view.files.read(f"/sys/bus/vmbus/devices/{name}/id") == b"7\n"
-    )
+    name = device_of(AttachedVm("before").files, HEARTBEAT)
     cpu = f"/sys/bus/vmbus/devices/{name}/channels/7/cpu"
     assert lab("write", cpu, "1").finished().out == "write returned 2\n"
     assert lab("ls", "/proc/irq").finished().out == "default_smp_affinity\n"
@@ -162,3 +162,19 @@ async def still(vm: VM) -> str:
             return text
         await vm.pass_time(0.05)
     raise AssertionError("it never comes to rest")
+
+
+async def test_a_writer_whom_the_host_never_answers_waits_until_the_vm_ends(lab: Lab) -> None:
+    """Before the RFC there is no time-out either; all else goes on."""
+    spec = VmSpec("waiting", vcpus=2, policy="legacy", host_options={"modify": "ignore"})
+    async with VM(spec) as vm:
+        await vm.settled()
+        device = f"/sys/bus/vmbus/devices/{device_of(vm.files, HEARTBEAT)}"
+        writer = lab("write", f"{device}/channels/{HEARTBEAT}/cpu", "1", "--name", "waiting")
+        while not any(request.number == ModifyChannel.number for request in vm.guest.vmbus.requests):
+            await vm.pass_time(0.01)
+        assert await vm.files.write("/proc/irq/default_smp_affinity", b"1\n") == 2
+        assert vm.files.read(f"{device}/channels/{HEARTBEAT}/cpu") == b"0\n"
+        assert writer.running
+    assert writer.finished().complained(ExitCode.PROCESS_DIED) == "VM 'waiting' ended before CPU 0 had written"
+    nothing_left()
