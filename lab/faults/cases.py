@@ -77,7 +77,7 @@ CASES: Final = (
     _case("cpu0", "miscounted_total", "I13", LEGACY),
     _case("cpu0", "uncounted_post", "I26"),
     _case("cpu0", "uncounted_bytes", "L5", relid=SHUTDOWN),
-    _case("cpu0", "invented_answer", "I15"),
+    _case("cpu0", "invented_answer", "I15", RFC),
     _case("cpu0", "stray_mark", "I25", cpu=2),
     _case("cpu1", "forgotten_synic", "I18"),
     _case("cpu2", "dead_cpu", "I2 I10 I18", flag=NOBODYS),
