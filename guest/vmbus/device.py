@@ -85,8 +85,12 @@ class HvDriver(ABC):
         """The host offered a sub-channel, and the driver had asked to be told (``set_sc_creation_callback``)."""
         return
 
-    def sub_channel_rescinded(self, channel: VmbusChannel) -> None:
-        """The host has taken an open sub-channel back; it is closed with its primary. (Linux tells nobody.)"""
+    def rescinded(self, channel: VmbusChannel) -> None:
+        """The host has taken a primary or sub-channel back: no answer comes any more, and nobody hears what is sent.
+
+        Called on the connect CPU, for a primary before it is unbound, which waits for a probe that is under way. A
+        sub-channel stays until its primary is closed. (Linux tells only hv_sock, by ``chn_rescind_callback``.)
+        """
         return
 
     def change_target_cpu(self, channel: VmbusChannel, old: Cpu, new: Cpu) -> None:

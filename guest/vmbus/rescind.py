@@ -35,6 +35,9 @@ async def vmbus_onoffer_rescind(bus: Vmbus, relid: Relid) -> None:
     vmbus_reset_channel_cb(channel)
     channel.words.rescind = 1
     bus.requests.wake_waiting(relid)
+    if channel.driver is not None:
+        with bus.core.oops.containing("rescinded"):
+            channel.driver.rescinded(channel)
     while not channel.words.probe_done:
         await bus.core.sleep(POLL)
     if bus.channels.get(relid) is not channel:
@@ -53,7 +56,4 @@ async def _rescind_sub_channel(channel: VmbusChannel) -> None:
         if channel.words.state == ChannelState.OPEN:
             await hv_process_channel_removal(channel)
         else:
-            if channel.driver is not None:
-                with channel.bus.core.oops.containing("sub_channel_rescinded"):
-                    channel.driver.sub_channel_rescinded(channel)
             channel.rescind_event.complete()

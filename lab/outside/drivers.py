@@ -11,7 +11,7 @@ from lab.outside.source import check_class, classes, load, where
 from protocol.errors import OperatorError
 
 PROCESS_CONTEXT = ("probe", "remove", "sc_creation_callback")
-INTERRUPT_CONTEXT = ("onchannel_callback", "sub_channel_rescinded", "change_target_cpu")
+INTERRUPT_CONTEXT = ("onchannel_callback", "rescinded", "change_target_cpu")
 
 
 def load_drivers(paths: Iterable[str]) -> tuple[type[HvDriver], ...]:

@@ -149,7 +149,7 @@ def test_a_sub_channel_that_the_host_takes_back_is_not_sent_on_and_its_requests_
     sub_channel = vm.line(1).views[0]
     sub_channel.words.callback = 0
     sub_channel.words.rescind = 1
-    vm.machine.driver().sub_channel_rescinded(sub_channel)
+    vm.machine.driver().rescinded(sub_channel)
     vm.bench.settle()
     assert vm.table == (0b0001, [1, 0, 0, 0])
     vm.disk.work()

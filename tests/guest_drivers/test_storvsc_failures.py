@@ -200,3 +200,22 @@ def test_a_controller_that_is_taken_back_while_it_is_scanned_does_not_block_the_
     assert (host.commands, ended) == (1, ["probe"])
     assert machine.bench.cores[0].pages.free_pages() == free
     assert not machine.driver().queue.counts[0].tags
+
+
+def test_a_rescind_ends_what_a_probe_waits_for_at_once(ram: GuestRam) -> None:
+    machine = Machine(ram)
+    host = Deaf()
+    line = machine.bench.plug(host, 0)
+    ended: list[str] = []
+
+    async def probe() -> None:
+        await machine.driver().probe(line.views[0].device)
+        await machine.driver().remove(line.views[0].device)
+        ended.append("probe")
+
+    machine.bench.cores[0].sched.spawn(probe(), "probe")
+    machine.bench.settle()
+    line.views[0].words.rescind = 1
+    machine.driver().rescinded(line.views[0])
+    machine.bench.settle()
+    assert (host.commands, ended) == (1, ["probe"])

@@ -170,6 +170,25 @@ def test_a_silent_host_is_given_five_seconds_and_leaves_nothing_behind(ram: Gues
     assert machine.words(2).host_no == 0, "the number is free again"
 
 
+def test_a_handshake_with_a_host_that_takes_the_channel_back_ends_at_once(ram: GuestRam) -> None:
+    machine = Machine(ram)
+    line = machine.bench.plug(Silent(), 0)
+    outcome: list[OSError] = []
+
+    async def probe() -> None:
+        try:
+            await machine.driver().probe(line.views[0].device)
+        except OSError as error:
+            outcome.append(error)
+
+    machine.bench.cores[0].sched.spawn(probe(), "probe")
+    machine.bench.settle()
+    line.views[0].words.rescind = 1
+    machine.driver().rescinded(line.views[0])
+    machine.bench.settle()
+    assert [error.errno for error in outcome] == [errno.ENODEV]
+
+
 def test_the_answer_may_come_to_another_cpu_than_the_one_that_probes(ram: GuestRam) -> None:
     machine = Machine(ram)
     line = machine.attach({FIRST: image()}, target_cpu=1)

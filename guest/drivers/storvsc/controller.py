@@ -68,15 +68,21 @@ class Controller:
     # --- process context ------------------------------------------------------------------------------------------
 
     async def exchange(self, packet: VstorPacket, timeout: float = STEP_TIMEOUT) -> VstorPacket:
-        """``storvsc_execute_vstor_op``: one step of the handshake. Raises VmbusError: ETIMEDOUT, EAGAIN (ring full)."""
+        """``storvsc_execute_vstor_op``: one step of the handshake.
+
+        Raises VmbusError: ETIMEDOUT, EAGAIN (ring full), ENODEV (rescinded; Linux waits for the time-out).
+        """
         words = self.words
         words.init_cpu = self._core.cpu
         words.init_done = 0
         payload = VstorPacket(packet.operation, REQUEST_COMPLETION, body=packet.body).encode()
         if not self.channel.send_packet(payload, VMBUS_RQST_INIT, flags=COMPLETION_REQUESTED):
             raise VmbusError(errno.EAGAIN, "storvsc: no room in the ring")
-        if not await self._core.wait_until(lambda: words.init_done != 0, timeout):
+        channel = self.channel.words
+        if not await self._core.wait_until(lambda: bool(words.init_done or channel.rescind), timeout):
             raise VmbusError(errno.ETIMEDOUT, f"storvsc: no answer to {Operation(packet.operation).name}")
+        if channel.rescind:
+            raise VmbusError(errno.ENODEV, f"storvsc: channel {self.channel.relid} was rescinded")
         return VstorPacket.decode(words.init_answer)
 
     async def execute(
@@ -138,6 +144,11 @@ class Controller:
             yield
         finally:
             timer.cancel()
+
+    def lost(self) -> None:
+        """No answer can come on any channel. (Linux goes on to wait for them.)"""
+        self._end_in_flight(LOST)
+        self._core.wake_parked()
 
     def sub_channel_lost(self, channel: VmbusChannel) -> None:
         """What was sent on it is sent again on another: no answer can come."""

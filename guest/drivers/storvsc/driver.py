@@ -97,9 +97,12 @@ class Storvsc(HvDriver):
         """``handle_sc_creation``."""
         await handle_sc_creation(self._controller(channel), channel, RING_SIZE)
 
-    def sub_channel_rescinded(self, channel: VmbusChannel) -> None:
+    def rescinded(self, channel: VmbusChannel) -> None:
+        """Requests under way there end: on a sub-channel to be sent again on another, on the primary for good."""
         controller = self._controller(channel)
-        if controller.alive:
+        if channel.primary is None:
+            controller.lost()
+        elif controller.alive:
             controller.sub_channel_lost(channel)
 
     def _new_host(self, channel: VmbusChannel) -> int:
