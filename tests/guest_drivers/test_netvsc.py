@@ -279,3 +279,20 @@ def test_a_ring_that_the_host_has_corrupted_is_left_alone_and_the_nic_can_still_
     channel.words.rescind = 1
     machine.remove()
     assert machine.free_pages() == free
+
+
+def test_a_sender_that_finds_the_ring_corrupted_drops_its_frame_and_the_nic_can_still_be_taken_down(
+    ram: GuestRam,
+) -> None:
+    machine = NetMachine(ram)
+    free = machine.free_pages()
+    machine.probe()
+    machine.up()
+    machine.line.deaf = True
+    channel = machine.line.views[0]
+    ram.ring(range(channel.words.ring_pfn, channel.words.ring_pfn + channel.words.send_pages)).control[1] = 12345
+    assert machine.transmit(frame(1))
+    assert (machine.stats.tx_dropped, channel.words.callback) == (1, 0)
+    machine.down()
+    machine.remove()
+    assert machine.free_pages() == free

@@ -120,9 +120,9 @@ class NetVM(SimulatedVM):
         self.on_host(lambda: self.host.offer(name))
         self.until(lambda: self.device().registrations > before, f"{name} back", PATIENCE)
 
-    async def driver_file(self, file: str) -> None:
+    async def driver_file(self, file: str, nic: str = "nic0") -> None:
         """Somebody writes the device to ``bind`` or ``unbind`` of the driver. Raises OSError."""
-        name = f"{self.host.devices['nic0'].offer.instance_id}\n"
+        name = f"{self.host.devices[nic].offer.instance_id}\n"
         await self.files.write(f"/sys/bus/vmbus/drivers/{Netvsc.name}/{file}", name.encode())
 
     def movers(self, cpus: int) -> set[str]:

@@ -137,6 +137,25 @@ async def test_the_driver_lets_go_of_its_device_under_load_and_takes_it_again(ve
             assert vm.cpus[0].core.pages.free_pages() == free
 
 
+async def test_two_nics_may_exchange_their_names() -> None:
+    async with NetVM(2, cpus=2, nics=2, policy="legacy") as vm:
+        await vm.settled()
+        vm.until(lambda: all(vm.device(number).attached for number in range(2)), "all their queues", PATIENCE)
+        for number in range(2):
+            await vm.start_load(number, frames=10)
+            vm.end_of_load(number)
+        before = [vm.device(number).address for number in range(2)]
+        names = [f"nic{address >> 40}" for address in before]
+        for name in names:
+            await vm.driver_file("unbind", name)
+        for name in reversed(names):
+            await vm.driver_file("bind", name)
+        assert [vm.device(number).address for number in range(2)] == before[::-1]
+        for number in range(2):
+            await vm.start_load(number, frames=20)
+            assert vm.end_of_load(number).returned == 40
+
+
 async def test_with_the_rfc_as_posted_the_driver_cannot_take_it_again() -> None:
     """D1: the IRQ of a channel stays requested when it is closed, and the next open fails."""
     async with NetVM(1, cpus=2) as vm:

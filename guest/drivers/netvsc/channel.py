@@ -29,7 +29,7 @@ class NetvscChannel:
         self.stats = nic.device.queues[queue]
         self.sends = Sends(core, channel, nic.words, words, self.stats, nic.device.woken[queue])
         self.receives = Receives(channel, nic.words, words, self._deliver)
-        self._nic = nic
+        self.nic = nic
         self._queue = queue
 
     @property
@@ -97,14 +97,14 @@ class NetvscChannel:
         if packet.transaction_id != VMBUS_RQST_INIT:
             RndisPacketComplete.decode(packet.payload)
             return self.sends.complete(packet.transaction_id)
-        return kind == NvspType.SEND_RNDIS_PKT_COMPLETE or self._nic.exchange.take_nvsp(bytes(packet.payload))
+        return kind == NvspType.SEND_RNDIS_PKT_COMPLETE or self.nic.exchange.take_nvsp(bytes(packet.payload))
 
     def _inband(self, packet: Packet) -> bool:
         """``netvsc_receive_inband``. Virtual functions are not modelled, so VF_ASSOCIATION changes nothing."""
         kind = type_of(packet.payload)
         if kind == NvspType.SEND_INDIRECTION_TABLE:
             for entry, queue in enumerate(decode_send_table(packet.payload)):
-                self._nic.device.words.tx_table[entry] = queue
+                self.nic.device.words.tx_table[entry] = queue
         return kind in (NvspType.SEND_INDIRECTION_TABLE, NvspType.SEND_VF_ASSOCIATION)
 
     def _deliver(self, kind: int, message: memoryview) -> None:
@@ -113,12 +113,12 @@ class NetvscChannel:
             self._receive_frame(decode_packet(message)[0])
         elif kind == RndisType.INDICATE_STATUS:
             self._linkstatus(IndicateStatus.decode(message).status)
-        elif not (kind & COMPLETION and self._nic.exchange.take_rndis(kind, bytes(message))):
+        elif not (kind & COMPLETION and self.nic.exchange.take_rndis(kind, bytes(message))):
             self.words.unknown += 1
 
     def _receive_frame(self, frame: memoryview) -> None:
         """``netvsc_recv_callback``. Raises PeerError, and so fails the packet, if there is no device for it."""
-        device = self._nic.device
+        device = self.nic.device
         if device.words.state != REGISTERED:
             raise PeerError("netvsc: a frame for a device that is not registered")
         self.stats.rx_frames += 1
@@ -130,7 +130,7 @@ class NetvscChannel:
 
     def _linkstatus(self, status: int) -> None:
         """``netvsc_linkstatus_callback``. Simplified: at once, where Linux lets two seconds pass between changes."""
-        words = self._nic.device.words
+        words = self.nic.device.words
         if status in (RndisStatus.MEDIA_CONNECT, RndisStatus.MEDIA_DISCONNECT):
             words.carrier = int(status == RndisStatus.MEDIA_CONNECT)
-            self._nic.log("link is " + ("up" if words.carrier else "down"))
+            self.nic.log("link is " + ("up" if words.carrier else "down"))

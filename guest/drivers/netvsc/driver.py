@@ -176,7 +176,10 @@ class Netvsc(HvDriver):
         early = self.bus.tables.connection.version < Version.WIN10
         words, opened = nic.words, nic.channel.mapped
         if opened and not nic.channel.words.rescind and words.recv_section_size:
-            nic.exchange.halt()
+            try:
+                nic.exchange.halt()
+            except VmbusError as error:
+                nic.log(f"cannot send HALT: {error.strerror}")
             await self._wait_until_empty(nic)
         if words.recv_section_size:
             revoke(nic, RevokeReceiveBuffer())
@@ -213,8 +216,9 @@ class Netvsc(HvDriver):
         try:
             await channel.open(self.ring_pages * PAGE_SIZE, self.ring_pages * PAGE_SIZE)
         except VmbusError:
-            await each.napi.disable()
-            words.relid = 0
+            if words.relid == channel.relid:  # else it took so long that the queue is another channel's
+                await each.napi.disable()
+                words.relid = 0
             raise
 
     def _share_sections(self, nic: Nic, queue: int) -> None:
@@ -269,12 +273,11 @@ class Netvsc(HvDriver):
         return Nic(self.core, self.devices[index], words, self._queues[index], channel, exchange)
 
     def _channel(self, channel: VmbusChannel) -> NetvscChannel:
-        """This CPU's view of a channel; a relid may be given to another channel later."""
-        known = self._channels.get(channel.relid)
-        if known is None or known.channel is not channel:
+        """This CPU's view of a channel; a relid may be given to another channel, and a channel to another device."""
+        known, mine = self._channels.get(channel.relid), channel.state(NetvscChannelWords)
+        if known is None or known.channel is not channel or known.nic.device.index != mine.nic - 1:
             nic = self._nic(channel.primary or channel)
-            known = NetvscChannel(nic, channel, channel.state(NetvscChannelWords).queue)
-            self._channels[channel.relid] = known
+            known = self._channels[channel.relid] = NetvscChannel(nic, channel, mine.queue)
         return known
 
     def _open_channels(self, nic: Nic) -> list[NetvscChannel]:

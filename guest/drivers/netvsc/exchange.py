@@ -45,7 +45,8 @@ T = TypeVar("T")
 class Exchange:
     """One CPU's view of the conversation on the primary channel of a NIC.
 
-    Methods raise VmbusError: ENODEV (rescinded), EAGAIN (no room in the ring), EINVAL (the answer makes no sense).
+    Methods raise VmbusError: ENODEV (rescinded, or given up), EAGAIN (no room in the ring), EIO (the host has corrupted
+    it), EINVAL (the answer makes no sense).
     """
 
     def __init__(self, core: Core, channel: VmbusChannel, words: NetvscDeviceWords) -> None:
@@ -58,12 +59,12 @@ class Exchange:
     async def nvsp(self, request: NvspMessage, answer: type[A]) -> A:
         """Ask, and wait for a completion that is an ``answer``."""
         self._expect(answer.type)
-        self._send(self.channel.send_packet(request.encode(), VMBUS_RQST_INIT, flags=COMPLETION_REQUESTED))
+        self._send(lambda: self.channel.send_packet(request.encode(), VMBUS_RQST_INIT, flags=COMPLETION_REQUESTED))
         return _sensible(answer.decode, await self._answer(answer.type.name))
 
     def tell(self, message: NvspMessage) -> None:
         """Send what has no answer."""
-        self._send(self.channel.send_packet(message.encode(), VMBUS_RQST_INIT))
+        self._send(lambda: self.channel.send_packet(message.encode(), VMBUS_RQST_INIT))
 
     # --- RNDIS ------------------------------------------------------------------------------------------------------
 
@@ -107,7 +108,7 @@ class Exchange:
         self._core.ram.page(page)[: len(request)] = request
         range = GpaRange(len(request), 0, (page,))
         payload = RndisPacket(ChannelType.CONTROL).encode()
-        self._send(self.channel.send_gpa_direct((range,), payload, VMBUS_RQST_INIT, COMPLETION_REQUESTED))
+        self._send(lambda: self.channel.send_gpa_direct((range,), payload, VMBUS_RQST_INIT, COMPLETION_REQUESTED))
 
     def _next_id(self) -> int:
         words = self._words
@@ -122,7 +123,11 @@ class Exchange:
         words.answered = 0
         words.expected = kind
 
-    def _send(self, sent: bool) -> None:
+    def _send(self, send: Callable[[], bool]) -> None:
+        try:
+            sent = send()
+        except PeerError as error:
+            raise VmbusError(errno.EIO, f"netvsc: {error}") from None
         if not sent:
             raise VmbusError(errno.EAGAIN, "netvsc: no room in the ring")
 
@@ -133,11 +138,13 @@ class Exchange:
 
     async def wait(self, condition: Callable[[], bool], what: str) -> None:
         """Wait for what the host must do; whoever makes it true calls ``wake``."""
-        rescinded = self.channel.words
-        while not await self._core.wait_until(lambda: condition() or rescinded.rescind != 0, RESCIND_LOOK):
+        words = self.channel.words
+        while not await self._core.wait_until(
+            lambda: condition() or words.rescind != 0 or not words.callback, RESCIND_LOOK
+        ):
             pass
         if not condition():
-            raise VmbusError(errno.ENODEV, f"netvsc: rescinded while waiting for {what}")
+            raise VmbusError(errno.ENODEV, f"netvsc: nobody listens any more for {what}")
 
     # --- softirq context, on whatever CPU polls the channel ---------------------------------------------------------
 

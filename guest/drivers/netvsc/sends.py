@@ -10,6 +10,8 @@ from guest.kernel.wait import WaitQueue
 from guest.net.device import NetQueueWords
 from guest.net.frame import HEADROOM, Frame
 from guest.vmbus.channel import VmbusChannel
+from guest.vmbus.dispatch import give_up
+from protocol.errors import PeerError
 from protocol.ids import PAGE_SIZE, Pfn
 from protocol.ring import COMPLETION_REQUESTED
 from protocol.wire.gpadl import GpaRange
@@ -53,23 +55,31 @@ class Sends:
     def start_xmit(self, frame: Frame, epoch: int) -> bool:
         """``netvsc_start_xmit``. False: no slot or no room in the ring, and the queue is stopped until there is.
 
-        A frame is dropped, and not by the sender's fault, unless the queue is enabled in the ``epoch`` it was made in.
+        A frame is dropped, and not by the sender's fault, unless the queue is enabled in the ``epoch`` it was made in,
+        and if the host has corrupted the ring.
         """
         words, stats = self._words, self._stats
         with self.lock:
             if not words.epoch or words.epoch != epoch or not self._channel.mapped:
-                stats.tx_dropped += 1
-                frame.free(self._core.pages)
-                return True
+                return self._drop(frame)
             slot = self._slots.lowest(SLOTS)
-            if slot is None or not self._send(slot, frame):
-                stats.stopped = 1
-                stats.tx_stopped += 1
-                return False
+            try:
+                if slot is None or not self._send(slot, frame):
+                    stats.stopped = 1
+                    stats.tx_stopped += 1
+                    return False
+            except PeerError as error:
+                give_up(self._channel, str(error))
+                return self._drop(frame)
             self._slots.take(slot)
             words.queue_sends += 1
             stats.tx_frames += 1
             stats.tx_bytes += frame.length
+        return True
+
+    def _drop(self, frame: Frame) -> bool:
+        self._stats.tx_dropped += 1
+        frame.free(self._core.pages)
         return True
 
     def _send(self, slot: int, frame: Frame) -> bool:
