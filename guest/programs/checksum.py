@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from typing import Final
 
-from guest.block.disk import BlockError, Disk, Disks
+from guest.block.disk import BlockError, Disk, DiskGone, Disks
 from guest.kernel.core import Core
 from guest.kernel.memory import Bytes, Struct, Word
 from guest.kernel.wait import WaitWords
@@ -98,8 +98,9 @@ class Checksum(Program):
             first = self.core.pages.allocate(extent.pages)
             try:
                 await disk.read(extent.lba, extent.blocks, first)
-            except BlockError:
-                self.core.pages.free(first, extent.pages)
+            except BlockError as error:
+                if not isinstance(error, DiskGone):
+                    self.core.pages.free(first, extent.pages)
                 raise
             self.cpus[self.core.cpu].read += extent.length
             place = self._window[index % len(self._window)]

@@ -7,16 +7,17 @@ CPU reads back what its neighbour wrote.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from hashlib import shake_128
 from typing import Final
 
-from guest.block.disk import BlockError, Disk, Disks
+from guest.block.disk import BlockError, Disk, DiskGone, Disks
 from guest.kernel.core import Core
 from guest.kernel.memory import Word
 from guest.programs.extents import Extent, Extents
 from guest.programs.program import Program, ProgramCpuWords, ProgramWords
 from protocol.errors import OperatorError
-from protocol.ids import PAGE_SIZE
+from protocol.ids import PAGE_SIZE, Pfn
 
 DEFAULT_DEPTH: Final = 4
 CHUNK: Final = 4096
@@ -127,23 +128,15 @@ class Pattern(Program):
             await self.core.sched.pause()
 
     async def _write(self, disk: Disk, extent: Extent) -> None:
-        pages = self.core.pages
-        first = pages.allocate(extent.pages)
-        try:
+        with self._buffer(extent) as first:
             self._view(first, extent)[:] = pattern(self._seed, extent.offset, extent.length)
             await disk.write(extent.lba, extent.blocks, first)
-        finally:
-            pages.free(first, extent.pages)
         self._own.written += extent.length
 
     async def _compare(self, disk: Disk, extent: Extent) -> None:
-        pages = self.core.pages
-        first = pages.allocate(extent.pages)
-        try:
+        with self._buffer(extent) as first:
             await disk.read(extent.lba, extent.blocks, first)
             found = bytes(self._view(first, extent))
-        finally:
-            pages.free(first, extent.pages)
         expected = pattern(self._seed, extent.offset, extent.length)
         if found != expected:
             at = next(i for i, pair in enumerate(zip(found, expected, strict=True)) if pair[0] != pair[1])
@@ -152,6 +145,19 @@ class Pattern(Program):
                 f"reads {found[at]:#04x}, {expected[at]:#04x} was written"
             )
         self._own.compared += extent.length
+
+    @contextmanager
+    def _buffer(self, extent: Extent) -> Iterator[Pfn]:
+        """Pages for one request. After ``DiskGone`` they are lost: the host may still be using them."""
+        first = self.core.pages.allocate(extent.pages)
+        try:
+            yield first
+        except DiskGone:
+            raise
+        except BlockError:
+            self.core.pages.free(first, extent.pages)
+            raise
+        self.core.pages.free(first, extent.pages)
 
     def _view(self, first: int, extent: Extent) -> memoryview:
         start = first * PAGE_SIZE

@@ -99,3 +99,21 @@ def test_a_program_that_is_stopped_says_so_and_gives_back_its_pages(ram: GuestRa
     machine.bench.settle()
     assert (machine.programs[0].finished, machine.programs[0].error) == (True, "it was stopped before its end")
     assert machine.bench.cores[0].pages.free_pages() == free
+
+
+def test_pages_of_requests_that_were_lost_with_their_controller_are_not_used_again(ram: GuestRam) -> None:
+    """The host may still fill them; nothing that Linux has says when it no longer does."""
+    disk = image()
+    machine = with_disk(ram, disk)
+    free = machine.bench.cores[0].pages.free_pages()
+    disk.slow = True
+    for program in machine.programs:
+        program.start("sda")
+    machine.bench.settle()
+    under_way = free - machine.bench.cores[0].pages.free_pages()
+    (line,) = machine.bench.lines.values()
+    line.views[0].words.rescind = 1
+    machine.driver().rescinded(line.views[0])
+    machine.bench.settle()
+    assert machine.programs[0].finished and "NO_CONNECT" in machine.programs[0].error
+    assert free - machine.bench.cores[0].pages.free_pages() == under_way > 0
