@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from itertools import count
 
 from host.vsp.device import Offer, Services, VspChannel
@@ -59,10 +60,7 @@ class NetChannel(ABC):
 
     def counts(self) -> dict[str, int]:
         """Those of this channel; the primary's are the NIC's."""
-        suffix = f".{self.index}"
-        return {
-            name.removesuffix(suffix): value for name, value in self.nic.counts.plain().items() if name.endswith(suffix)
-        }
+        return asdict(self.nic.counts.of(self.index))
 
     # --- host to guest ------------------------------------------------------------------------------------------------
 

@@ -2,12 +2,16 @@
 
 from collections import deque
 from collections.abc import Callable
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import Final
 
 from host.vsp.net.backend import Frames, Port
 
 HELD: Final = 4096
 """Frames that are kept while the guest has no receive buffers; further ones are dropped."""
+
+BURST: Final = 64
 
 Answer = Callable[[bytes], bytes | None]
 """The frame to send back for a frame, or None."""
@@ -49,12 +53,11 @@ class Echo:
         self._dropped += len(waiting[room:])
 
     def resume(self) -> None:
-        """Those held, in their order, in one go for each stretch that has one channel."""
+        """Those held, in their order, a burst at a time."""
         assert self._port is not None
         while self._held:
-            chosen = self._held[0][1]
-            stretch = [reply for reply, queue in self._held if queue == chosen] if chosen is None else []
-            frames = stretch or [self._held[0][0]]
+            chosen, stretch = next(groupby(islice(self._held, BURST), itemgetter(1)))
+            frames = [frame for frame, _ in stretch]
             sent = self._port.deliver(frames, chosen)
             for _ in range(sent):
                 self._held.popleft()

@@ -48,6 +48,7 @@ class Nic:
         self.receive_buffer: ReceiveBuffer | None = None
         self.send_buffer: SendBuffer | None = None
         self._starved = False
+        self._delivering = False
         self.start_over()
         backend.connect(self)
 
@@ -72,6 +73,23 @@ class Nic:
         self.backend.transmit(frames, index)
 
     def deliver(self, frames: Frames, queue: int | None = None) -> int:
+        """Sending a packet can make the room that was missing (``Endpoint.post``), so that is looked at once more: if
+        this returns early, there is no room now, and whatever makes some later calls ``relieve``.
+        """
+        taken = 0
+        self._delivering = True
+        while taken < len(frames):
+            taken += self._deliver(frames[taken:], queue)
+            if self._blocked:
+                break
+        self._delivering = False
+        if taken < len(frames):
+            self._starved = True
+            self.counts.waits += 1
+        return taken
+
+    def _deliver(self, frames: Frames, queue: int | None) -> int:
+        """As many as there is room for."""
         buffer = self.receive_buffer
         if buffer is None or not self.control.filter:
             self.counts.unwanted += len(frames)
@@ -80,8 +98,6 @@ class Nic:
         taken = 0
         for frame in frames:
             if not self._place(buffer, frame, queue, batches):
-                self._starved = True
-                self.counts.waits += 1
                 break
             taken += 1
         for index, ranges in batches.items():
@@ -121,11 +137,15 @@ class Nic:
 
     def relieve(self) -> None:
         """Let the back end go on, if it waits and there is room, or nobody left to wait for."""
-        buffer = self.receive_buffer
-        blocked = buffer is not None and (not buffer.free or any(each.congested for each in self.channels.values()))
-        if self._starved and not blocked:
+        if self._starved and not self._delivering and not self._blocked:
             self._starved = False
             self.backend.resume()
+
+    @property
+    def _blocked(self) -> bool:
+        """No sub-allocation is free, or a ring is full."""
+        buffer = self.receive_buffer
+        return buffer is not None and (not buffer.free or any(each.congested for each in self.channels.values()))
 
     # --- control messages ---------------------------------------------------------------------------------------------
 
