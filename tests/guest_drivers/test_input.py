@@ -7,6 +7,8 @@ import errno
 import pytest
 
 from guest.drivers.hid_hyperv.driver import HidHyperv, MouseWords
+from guest.drivers.hv_balloon.driver import HvBalloon
+from guest.drivers.hyperv_fb.driver import HypervFb
 from guest.drivers.hyperv_keyboard.driver import HypervKeyboard, KeyboardWords
 from guest.vmbus.device import HvDriver
 from host.vsp.input.keyboard import Keyboard
@@ -60,6 +62,21 @@ def test_a_silent_host_is_given_up_in_time(ram: GuestRam, driver: type[HvDriver]
     assert isinstance(error, OSError)
     assert error.errno == errno.ETIMEDOUT
     assert not line.views[0].mapped, "the channel is closed again"
+
+
+@pytest.mark.parametrize("driver", [HypervKeyboard, HidHyperv, HypervFb, HvBalloon])
+def test_nobody_waits_for_a_host_that_has_taken_the_device_back(ram: GuestRam, driver: type[HvDriver]) -> None:
+    bench = bench_of(ram)
+    line = plug(bench, Host(), driver)
+    outcome = begin(bench, line)
+    channel = line.views[0]
+    channel.words.rescind = 1
+    assert channel.driver is not None
+    channel.driver.rescinded(channel)
+    bench.settle()
+    (error,) = outcome
+    assert isinstance(error, OSError)
+    assert error.errno == errno.ENODEV
 
 
 def test_a_mouse_that_is_approved_and_never_described_is_given_up(ram: GuestRam) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 from typing import Final
 
-from guest.drivers.conversation import answer, answered, send
+from guest.drivers.conversation import ConversingDriver, answer, answered, send
 from guest.kernel.memory import Word
 from guest.kernel.wait import WaitWords
 from guest.vmbus.channel import VmbusChannel
-from guest.vmbus.device import HvDriver, VmbusDevice
+from guest.vmbus.device import VmbusDevice
 from guest.vmbus.errors import VmbusError
 from guest.vmbus.words import CallbackMode
 from protocol.errors import PeerError
@@ -53,7 +53,7 @@ class MouseWords(WaitWords):
     illegal = Word("channel callback")
 
 
-class HidHyperv(HvDriver):
+class HidHyperv(ConversingDriver):
     """``mousevsc_drv``. Simplified: a report is taken for what this host's description says; there is no HID parser."""
 
     name = "hid_hyperv"

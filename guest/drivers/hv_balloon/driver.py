@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Final
 
-from guest.drivers.conversation import answer, answered, send
+from guest.drivers.conversation import ConversingDriver, answer, answered, send
 from guest.drivers.hv_balloon.pressure import status
 from guest.drivers.hv_balloon.transactions import balloon_down, balloon_up
 from guest.drivers.hv_balloon.words import Ballooned, BalloonWords, DmState, next_trans_id
 from guest.kernel.core import Core
 from guest.vmbus.channel import VmbusChannel
-from guest.vmbus.device import HvDriver, VmbusDevice
+from guest.vmbus.device import VmbusDevice
 from guest.vmbus.errors import VmbusError
 from guest.vmbus.words import CallbackMode
 from protocol.errors import PeerError
@@ -43,7 +43,7 @@ PRESSURE_REPORT_DELAY: Final = 45
 """Seconds before the first report (``pressure_report_delay``)."""
 
 
-class HvBalloon(HvDriver):
+class HvBalloon(ConversingDriver):
     """``balloon_drv``. Simplified: no hot add, which is not offered; pages are taken back in process context."""
 
     name = "hv_balloon"

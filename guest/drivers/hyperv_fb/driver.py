@@ -6,11 +6,11 @@ import errno
 from contextlib import suppress
 from typing import Final
 
-from guest.drivers.conversation import answer, answered, send
+from guest.drivers.conversation import ConversingDriver, answer, answered, send
 from guest.kernel.memory import Word
 from guest.kernel.wait import WaitWords
 from guest.vmbus.channel import VmbusChannel
-from guest.vmbus.device import HvDriver, VmbusDevice
+from guest.vmbus.device import VmbusDevice
 from guest.vmbus.errors import VmbusError
 from guest.vmbus.words import CallbackMode
 from protocol.errors import PeerError
@@ -65,7 +65,7 @@ class FramebufferWords(WaitWords):
     illegal = Word("channel callback")
 
 
-class HypervFb(HvDriver):
+class HypervFb(ConversingDriver):
     """``hvfb_drv`` on a Generation 2 VM."""
 
     name = "hyperv_fb"

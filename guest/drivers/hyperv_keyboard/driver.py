@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 from typing import Final
 
-from guest.drivers.conversation import answer, answered, send
+from guest.drivers.conversation import ConversingDriver, answer, answered, send
 from guest.kernel.memory import Word
 from guest.kernel.wait import WaitWords
 from guest.vmbus.channel import VmbusChannel
-from guest.vmbus.device import HvDriver, VmbusDevice
+from guest.vmbus.device import VmbusDevice
 from guest.vmbus.errors import VmbusError
 from guest.vmbus.words import CallbackMode
 from protocol.errors import PeerError
@@ -45,7 +45,7 @@ class KeyboardWords(WaitWords):
     """Too short, or of a type that the host does not send: logged by the kernel and dropped."""
 
 
-class HypervKeyboard(HvDriver):
+class HypervKeyboard(ConversingDriver):
     """``hv_kbd_drv``."""
 
     name = "hyperv_keyboard"
