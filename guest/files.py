@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 from guest.arch.smpboot import CpuMaskWords
 from guest.arch.topology import sys_devices_system
+from guest.drivers.netvsc.driver import Netvsc
 from guest.fs.node import Directory, File, Node
 from guest.irq.desc import IrqTables
 from guest.irq.proc import show_interrupts, show_stat_intr
 from guest.irq.procirq import proc_irq, sys_kernel_irq
+from guest.net.device import NetDevices
+from guest.net.sysfs import NetTables, sys_class_net
 from guest.vmbus.sysfs.bus import sys_bus_vmbus, vmbus_devices
 from guest.vmbus.sysfs.device import DEVICES
 from guest.vmbus.sysfs.view import VmbusView
@@ -17,10 +20,16 @@ from guest.vmbus.words import VmbusTables
 
 if TYPE_CHECKING:
     from guest.system import System
+    from guest.vmbus.bus import Vmbus
 
 
 def guest_root(
-    irq: IrqTables, vmbus: VmbusTables, masks: CpuMaskWords, ram: memoryview, system: System | None = None
+    irq: IrqTables,
+    vmbus: VmbusTables,
+    masks: CpuMaskWords,
+    net: NetTables,
+    ram: memoryview,
+    system: System | None = None,
 ) -> Directory:
     """/proc and /sys, rendered from kernel memory and ``ram`` (guest RAM as bytes), without stopping anybody.
 
@@ -45,7 +54,13 @@ def guest_root(
     store = None if system is None else system.hotplug.online_store
     sys: dict[str, Node] = {
         "bus": Directory.of({"vmbus": sys_bus_vmbus(view, bus)}),
+        "class": Directory.of({"net": sys_class_net(net, _net_devices(bus))}),
         "devices": Directory.of({buses[0]: acpi, "system": sys_devices_system(irq.nr_cpu_ids, online, nodes, store)}),
         "kernel": Directory.of({"irq": sys_kernel_irq(irq)}),
     }
     return Directory.of({"proc": Directory.of(proc, 0o555), "sys": Directory.of(sys)})
+
+
+def _net_devices(bus: Vmbus | None) -> NetDevices | None:
+    drivers = () if bus is None else bus.drivers
+    return next((driver.devices for driver in drivers if isinstance(driver, Netvsc)), None)

@@ -17,6 +17,7 @@ from guest.irq.startup import resend_irqs
 from guest.kernel.core import Core
 from guest.kernel.sched import Task
 from guest.kernel.tasklet import TaskletWords
+from guest.net.sysfs import NetTables
 from guest.vmbus.bus import Vmbus
 from guest.vmbus.device import HvDriver
 from guest.vmbus.numa import Topology
@@ -86,7 +87,8 @@ class System:
             topology=topology or Topology.one_node(core.cpus),
             max_version=max_version,
         )
-        self.files = Tree(guest_root(self.irq_tables, self.bus.tables, self.cpus.words, core.ram.bytes, self))
+        net = NetTables.find(core.memory)
+        self.files = Tree(guest_root(self.irq_tables, self.bus.tables, self.cpus.words, net, core.ram.bytes, self))
         install_vectors(
             core,
             self.irq_tables.arch_stat[core.cpu],

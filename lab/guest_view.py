@@ -12,6 +12,7 @@ from guest.irq.domain import LinearRevmap
 from guest.kernel.memory import KernelMemory, Struct
 from guest.kernel.oops import OopsEntry, Severity, said
 from guest.kernel.smp import CallQueue
+from guest.net.sysfs import NetTables
 from guest.vmbus.words import ChannelState, ChannelWords, VmbusTables
 from protocol.ids import Irq, Relid
 
@@ -29,7 +30,7 @@ class GuestView:
 
     def root(self, ram: memoryview) -> Directory:
         """/proc and /sys; ``ram`` is guest RAM as bytes."""
-        return guest_root(self.irq, self.vmbus, self._masks, ram)
+        return guest_root(self.irq, self.vmbus, self._masks, NetTables.find(self._memory), ram)
 
     @property
     def online(self) -> int:

@@ -19,6 +19,7 @@ from guest.irq.proc import show_interrupts
 from guest.kernel.core import Core
 from guest.kernel.locks import RawLock
 from guest.kernel.memory import KernelMemory
+from guest.net.sysfs import NetTables
 from guest.system import System
 from guest.vmbus.channel import VmbusChannel
 from guest.vmbus.device import HvDriver, VmbusDevice, bind, unbind
@@ -445,8 +446,8 @@ class Machine:
     def read(self, path: str) -> str:
         """A file of the guest, through a tree that has no CPU and memory that it cannot write."""
         irq, vmbus = IrqTables.find(self.memory), VmbusTables.find(self.memory)
-        masks = self.memory.find(CpuMaskWords)[0]
-        return Tree(guest_root(irq, vmbus, masks, self.ram.bytes.toreadonly())).read(path).decode()
+        masks, net = self.memory.find(CpuMaskWords)[0], NetTables.find(self.memory)
+        return Tree(guest_root(irq, vmbus, masks, net, self.ram.bytes.toreadonly())).read(path).decode()
 
     def write(self, path: str, text: str, cpu: int = 0) -> int:
         """What write(2) returns to a process on ``cpu``. Raises ``OSError``."""

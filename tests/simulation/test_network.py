@@ -59,13 +59,37 @@ async def test_down_and_up_and_down_again_as_often_as_somebody_likes() -> None:
             await vm.start_load()
             for cpu in (1, 0, 3):
                 vm.until_returned(30)
-                vm.link(cpu, up=False)
-                assert not vm.device().running
-                vm.link(cpu, up=True)
+                await vm.link(cpu, up=False)
+                assert (vm.device().running, vm.files.read("/sys/class/net/eth0/operstate")) == (0, b"down\n")
+                await vm.link(cpu, up=True)
+                assert vm.files.read("/sys/class/net/eth0/operstate") == b"up\n"
             vm.until_returned(30)
             frames = await vm.stop_load()
             assert (frames.lost, frames.bad) == (0, 0)
             assert frames.sent == frames.returned + frames.interrupted
+
+
+async def test_what_sysfs_says_of_a_network_device() -> None:
+    async with NetVM(1, cpus=2) as vm:
+        await vm.settled()
+        await vm.start_load(frames=10)
+        vm.end_of_load()
+
+        def read(name: str) -> str:
+            return vm.files.read(f"/sys/class/net/eth0/{name}").decode().rstrip("\n")
+
+        assert (read("address"), read("mtu"), read("type")) == ("00:15:5d:00:00:00", "1500", "1")
+        assert (read("carrier"), read("flags"), read("ifalias")) == ("1", "0x1003", "nic0")
+        assert read("statistics/rx_packets") == read("statistics/tx_packets") == "20"
+        assert read("statistics/rx_bytes") == read("statistics/tx_bytes")
+        with pytest.raises(OSError, match="Invalid argument"):
+            await vm.files.write("/sys/class/net/eth0/flags", b"up")
+        await vm.link(1, up=False)
+        with pytest.raises(OSError, match="down"):
+            read("carrier")
+        vm.on_host(lambda: vm.host.rescind("nic0"))
+        vm.until(lambda: vm.device().state == GONE, "the removal", PATIENCE)
+        assert not vm.files.list("/sys/class/net")
 
 
 async def test_three_nics_are_probed_at_once_and_loaded_at_once() -> None:
