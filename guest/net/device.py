@@ -9,7 +9,6 @@ from guest.kernel.core import Core
 from guest.kernel.memory import Array, Text, Word
 from guest.kernel.wait import MutexWords, WaitQueue, WaitWords
 from guest.net.frame import Frame
-from protocol.errors import OperatorError
 
 MAX_DEVICES: Final = 4
 MAX_QUEUES: Final = 64
@@ -129,13 +128,6 @@ class NetDevices:
     def __iter__(self) -> Iterator[NetDevice]:
         """All that there can be; look at ``state``."""
         return iter(self._all)
-
-    def named(self, name: str) -> NetDevice:
-        """Whether it is there or not. Raises OperatorError that says what the names are."""
-        for device in self._all:
-            if device.name == name:
-                return device
-        raise OperatorError(f"there is no network device {name}: choose one of eth0 to eth{MAX_DEVICES - 1}")
 
     def unused(self) -> NetDevice | None:
         """The lowest name that is free, under rtnl (``register_netdevice``); None if there are too many devices."""
