@@ -82,7 +82,7 @@ class NetMachine:
 
     @property
     def queue(self) -> NetvscQueueWords:
-        return self.driver().queues(self.device())[0]
+        return self.driver().nics.queues[0][0]
 
     def free_pages(self) -> int:
         return self.bench.cores[0].pages.free_pages()

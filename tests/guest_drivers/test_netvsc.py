@@ -183,7 +183,7 @@ def test_a_full_queue_stops_its_senders_until_the_host_has_looked_and_nothing_is
 def test_answers_that_find_no_room_are_kept_and_the_host_is_silenced_until_there_is_some(ram: GuestRam) -> None:
     machine = running(ram, TinyRings)
     message = packet_header(60) + frame(0, 60)
-    start = machine.driver()._nics[0].recv_pfn * PAGE_SIZE
+    start = machine.driver().nics.of(machine.line.views[0]).words.recv_pfn * PAGE_SIZE
     ram.bytes[start : start + len(message)] = message
     header = encode(RECEIVE_BUFFER_ID, [TransferRange(len(message), 0)])
     queue, sent = machine.queue, 0

@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from guest.drivers.netvsc.channel import NetvscChannel
-from guest.drivers.netvsc.exchange import Exchange
 from guest.drivers.netvsc.nic import Nic
+from guest.drivers.netvsc.nics import Nics
 from guest.drivers.netvsc.rndis_filter import OPEN_FILTER, rndis_filter_device_add, set_packet_filter
 from guest.drivers.netvsc.subchannels import rndis_set_subchannel
 from guest.drivers.netvsc.vsp import netvsc_connect_vsp, revoke, teardown_recv_gpadl, teardown_send_gpadl
-from guest.drivers.netvsc.words import SLOTS, NetvscChannelWords, NetvscDeviceWords, NetvscQueueWords
+from guest.drivers.netvsc.words import SLOTS, NetvscChannelWords
 from guest.kernel.core import Core
 from guest.kernel.pages import OutOfPages
 from guest.net.device import GONE, MAX_DEVICES, REGISTERED, NetDevice, NetDevices
@@ -29,7 +28,6 @@ from protocol.wire.versions import Version
 if TYPE_CHECKING:
     from guest.vmbus.bus import Vmbus
 
-ETH_DATA_LEN: Final = 1500
 DRAIN_LOOK: Final = 0.001
 DRAIN_LOOKS: Final = 2000
 """``RETRY_US_LO`` and ``RETRY_MAX`` of ``netvsc_wait_until_empty``: two seconds."""
@@ -57,11 +55,7 @@ class Netvsc(HvDriver):
     def __init__(self, core: Core, bus: Vmbus) -> None:
         super().__init__(core, bus)
         self.devices = NetDevices(core, self)
-        count = self.devices.max_queues
-        self._nics = core.memory.table(NetvscDeviceWords, MAX_DEVICES)
-        queues = list(core.memory.table(NetvscQueueWords, MAX_DEVICES * count))
-        self._queues = [queues[index * count : (index + 1) * count] for index in range(MAX_DEVICES)]
-        self._channels: dict[Relid, NetvscChannel] = {}
+        self.nics = Nics(core, bus, self.devices)
 
     # --- the bus ----------------------------------------------------------------------------------------------------
 
@@ -71,7 +65,7 @@ class Netvsc(HvDriver):
             netdev = self.devices.unused()
             if netdev is None:
                 raise VmbusError(errno.ENOSPC, f"netvsc: there are {MAX_DEVICES} devices already")
-            nic = self._new(netdev, device.channel)
+            nic = self.nics.new(netdev, device.channel)
             try:
                 await self._attach(nic)
             except VmbusError:
@@ -88,7 +82,7 @@ class Netvsc(HvDriver):
 
     async def remove(self, device: VmbusDevice) -> None:
         """``netvsc_remove``."""
-        nic = self._nic(device.channel)
+        nic = self.nics.of(device.channel)
         while nic.words.subchan_work:
             await self.core.sleep(DRAIN_LOOK)
         async with self.devices.rtnl:
@@ -102,7 +96,7 @@ class Netvsc(HvDriver):
 
     async def sc_creation_callback(self, channel: VmbusChannel) -> None:
         """``netvsc_sc_open``: whatever comes of it, one channel fewer is waited for."""
-        nic = self._nic(channel.device.channel)
+        nic = self.nics.of(channel.device.channel)
         queue = channel.offer.sub_channel_index
         if not nic.words.subchan_work or queue >= nic.words.num_chn:
             return
@@ -115,25 +109,21 @@ class Netvsc(HvDriver):
 
     def onchannel_callback(self, channel: VmbusChannel) -> None:
         """``netvsc_channel_cb``."""
-        self._channel(channel).channel_cb()
-
-    def queues(self, device: NetDevice) -> list[NetvscQueueWords]:
-        """What netvsc knows of the queues of a device."""
-        return self._queues[device.index]
+        self.nics.channel(channel).channel_cb()
 
     # --- the network layer ------------------------------------------------------------------------------------------
 
     async def open(self, device: NetDevice) -> None:
         """``netvsc_open``: the host may send frames, and so may the guest."""
-        nic = self._nic(self.bus.channels[Relid(device.words.relid)])
+        nic = self.nics.of(self.bus.channels[Relid(device.words.relid)])
         await set_packet_filter(nic, OPEN_FILTER)
-        for each in self._open_channels(nic):
+        for each in self.nics.channels_of(nic):
             each.sends.enable(device.words.epoch)
 
     async def stop(self, device: NetDevice) -> None:
         """``netvsc_close``: the guest sends nothing more, then the host; then what is under way comes to its end."""
-        nic = self._nic(self.bus.channels[Relid(device.words.relid)])
-        for each in self._open_channels(nic):
+        nic = self.nics.of(self.bus.channels[Relid(device.words.relid)])
+        for each in self.nics.channels_of(nic):
             each.sends.disable()
         if not nic.channel.words.rescind:
             try:
@@ -144,11 +134,11 @@ class Netvsc(HvDriver):
 
     def start_xmit(self, device: NetDevice, queue: int, frame: Frame, epoch: int) -> bool:
         """``netvsc_start_xmit``. A queue whose channel is gone takes the frame and drops it."""
-        channel = self.bus.channels.get(self._queues[device.index][queue].relid)
+        channel = self.bus.channels.get(self.nics.queues[device.index][queue].relid)
         if channel is None:
             frame.free(self.core.pages)
             return True
-        return self._channel(channel).sends.start_xmit(frame, epoch)
+        return self.nics.channel(channel).sends.start_xmit(frame, epoch)
 
     # --- from nothing to a device, and back -------------------------------------------------------------------------
 
@@ -189,7 +179,7 @@ class Netvsc(HvDriver):
             revoke(nic, RevokeSendBuffer())
         if early:
             await teardown_send_gpadl(nic)
-        channels = self._open_channels(nic)
+        channels = self.nics.channels_of(nic)
         for each in channels:
             await each.napi.disable()
         await nic.channel.close()
@@ -211,7 +201,7 @@ class Netvsc(HvDriver):
         words.relid = channel.relid
         self._share_sections(nic, queue)
         channel.set_read_mode(CallbackMode.ISR)
-        each = self._channel(channel)
+        each = self.nics.channel(channel)
         each.napi.enable()
         try:
             await channel.open(self.ring_pages * PAGE_SIZE, self.ring_pages * PAGE_SIZE)
@@ -248,39 +238,7 @@ class Netvsc(HvDriver):
         this one. Linux 6.1 waits even so: two seconds at first, and in the second place without end.
         """
         for _ in range(DRAIN_LOOKS):
-            if nic.channel.words.rescind or not any(each.busy for each in self._open_channels(nic)):
+            if nic.channel.words.rescind or not any(each.busy for each in self.nics.channels_of(nic)):
                 return
             await self.core.sleep(DRAIN_LOOK)
         nic.log("Ring buffer not empty after closing rndis")
-
-    # --- who is who -------------------------------------------------------------------------------------------------
-
-    def _new(self, netdev: NetDevice, channel: VmbusChannel) -> Nic:
-        """The device gets its name here, and a clean slate."""
-        words = netdev.words
-        self._nics[netdev.index].clear()
-        words.queues = words.carrier = words.speed = 0
-        words.alias, words.mtu = "", ETH_DATA_LEN
-        words.relid = channel.relid
-        channel.state(NetvscChannelWords).nic = netdev.index + 1
-        return self._nic(channel)
-
-    def _nic(self, channel: VmbusChannel) -> Nic:
-        """The NIC of a primary channel."""
-        index = channel.state(NetvscChannelWords).nic - 1
-        words = self._nics[index]
-        exchange = Exchange(self.core, channel, words)
-        return Nic(self.core, self.devices[index], words, self._queues[index], channel, exchange)
-
-    def _channel(self, channel: VmbusChannel) -> NetvscChannel:
-        """This CPU's view of a channel; a relid may be given to another channel, and a channel to another device."""
-        known, mine = self._channels.get(channel.relid), channel.state(NetvscChannelWords)
-        if known is None or known.channel is not channel or known.nic.device.index != mine.nic - 1:
-            nic = self._nic(channel.primary or channel)
-            known = self._channels[channel.relid] = NetvscChannel(nic, channel, mine.queue)
-        return known
-
-    def _open_channels(self, nic: Nic) -> list[NetvscChannel]:
-        """Of those queues that have a channel."""
-        both = [self.bus.channels.get(queue.relid) for queue in nic.queues if queue.relid]
-        return [self._channel(channel) for channel in both if channel is not None]
