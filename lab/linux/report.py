@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from lab.linux.sysfs import GuestDevice
 from lab.linux.vm import LinuxVm
 from lab.report import Check
 from lab.report.services import SERVICES
-from protocol.errors import ExitCode
+from protocol.errors import ExitCode, OperatorError
 
 DRIVERS: Final = {
     "heartbeat": "hv_utils",
@@ -90,6 +91,7 @@ class Cut:
 
 async def cut(vm: LinuxVm) -> Cut:
     """Stop the host's sources, and look until both ends say the same before and after the guest has been asked."""
+    await _look_away(vm)
     await vm.host("quiesce")
     try:
         for _ in range(CUT_ATTEMPTS):
@@ -106,6 +108,14 @@ async def cut(vm: LinuxVm) -> Cut:
         raise VmFailure(ExitCode.CHECK_FAILED, "the VM did not come to rest: no consistent cut was found")
     finally:
         await vm.host("resume")
+
+
+async def _look_away(vm: LinuxVm) -> None:
+    """Ask for no more changes of the picture: a console's driver tells of them twenty times a second."""
+    for name, device in (await vm.host("snapshot"))["devices"].items():
+        if device["kind"] == "framebuffer":
+            with suppress(OperatorError):  # nobody shows a picture there
+                await vm.host("act", name=name, action="watch", dirt=False)
 
 
 async def make_report(vm: LinuxVm) -> LinuxReport:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import json
 import time
 from dataclasses import dataclass
@@ -14,7 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lab.linux import sysfs
+from lab.linux.beside import Emulated, emulated
+from lab.linux.exercise import exercise
 from lab.linux.report import LinuxReport, make_report
 from lab.linux.terminal import terminal
 from lab.linux.vm import LinuxVm, print_console
@@ -38,26 +37,26 @@ class LinuxOptions:
 async def run_linux(spec: VmSpec, options: LinuxOptions) -> ExitCode:
     """The whole story. The guest's console goes to standard output as it comes."""
     script = _read(options.script) if options.script else None
-    before = await asyncio.to_thread(_sha256, spec.disks[0].path)
     began = time.monotonic()
     async with LinuxVm(spec, print_console) as vm:
         booted = time.monotonic() - began
-        found = await sysfs.wait_for(vm, "[ -b /dev/sda ]")
-        read = (await vm.attempt("sha256sum /dev/sda")).output.partition(" ")[0] if found else "nothing"
+        exercised = await exercise(vm)
         status = None if script is None else await _run_script(vm, script)
         if options.keep:
             await terminal(vm)
         report = await make_report(vm)
-        report.checks.insert(0, Check("SHA-256 of the disk", "guest", read, "image file", before, highlight=True))
+        report.checks[:0] = exercised
         if status is not None:
-            report.checks.insert(1, Check("script", "status", status, "expected", 0, highlight=True))
+            report.checks.insert(0, Check("script", "status", status, "expected", 0, highlight=True))
         report.facts["boot_seconds"] = round(booted, 2)
         how = await vm.power_off()
         report.checks.append(
             Check("shutdown", "host", how, "expected", "bridge: the guest has powered off", highlight=True)
         )
     report.facts["seconds"] = round(time.monotonic() - began, 2)
-    _print(report)
+    ours = await emulated(spec)
+    report.checks += _placement_checks(report, ours)
+    _print(report, ours)
     if options.json_path is not None:
         _write_json(options.json_path, report)
     return ExitCode.CHECK_FAILED if report.failed else ExitCode.SUCCESS
@@ -70,16 +69,28 @@ async def _run_script(vm: LinuxVm, script: bytes) -> int:
     return done.status
 
 
-def _print(report: LinuxReport) -> None:
+def _placement_checks(report: LinuxReport, ours: dict[int, Emulated]) -> list[Check]:
+    """The kernel and the emulated guest put each channel on the same CPU."""
+    return [
+        Check(f"CPU of relid {channel.relid}", "kernel", channel.cpu, "emulated", ours[channel.relid].cpu)
+        for device in report.devices
+        for channel in device.channels
+        if channel.relid in ours
+    ]
+
+
+def _print(report: LinuxReport, ours: dict[int, Emulated]) -> None:
     out = Console(highlight=False, soft_wrap=True)
     out.print(report.interrupts, markup=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("relid", "device", "driver", "CPU", "interrupts", "doorbells"):
-        table.add_column(heading, justify="left" if heading in ("device", "driver") else "right")
+    for heading in ("relid", "device", "driver", "CPU", "interrupts", "doorbells", "emulated: CPU", "interrupts"):
+        table.add_column(heading, justify="left" if heading in ("device", "driver") else "right", no_wrap=True)
     for device in report.devices:
         for channel in device.channels:
             counts = map(str, (channel.cpu, channel.interrupts, channel.events))
-            table.add_row(str(channel.relid), device.name, device.driver or "-", *counts)
+            other = ours.get(channel.relid)
+            beside = ("-", "-") if other is None else (str(other.cpu), str(other.interrupts))
+            table.add_row(str(channel.relid), device.name, device.driver or "-", *counts, *beside)
     out.print(table)
     for check in report.checks:
         if not check.holds:
@@ -101,11 +112,6 @@ def _read(path: str) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise OperatorError(f"cannot read the script {path}: {error.strerror}") from None
-
-
-def _sha256(path: str) -> str:
-    with open(path, "rb") as image:
-        return hashlib.file_digest(image, "sha256").hexdigest()
 
 
 def _write_json(path: str, report: LinuxReport) -> None:

@@ -88,3 +88,19 @@ async def disk(vm: LinuxVm, lun: int) -> str:
     if not await wait_for(vm, f"[ -b /dev/$(ls {block}) ]"):
         raise LookupError(f"the guest has found no disk at LUN {lun}")
     return f"/dev/{(await vm.run(f'ls {block}')).strip()}"
+
+
+async def disk_behind(vm: LinuxVm, controller: UUID, lun: int) -> str:
+    """The device of a unit on one of several controllers. Which of them is probed first is open."""
+    block = f"/sys/bus/vmbus/devices/{controller}/host*/target*:0:0/*:0:0:{lun}/block"
+    if not await wait_for(vm, f"[ -b /dev/$(ls {block}) ]"):
+        raise LookupError(f"the guest has found no disk at LUN {lun} of {controller}")
+    return f"/dev/{(await vm.run(f'ls {block}')).strip()}"
+
+
+async def interface_behind(vm: LinuxVm, nic: UUID) -> str:
+    """The name of the network interface of a NIC."""
+    net = f"/sys/bus/vmbus/devices/{nic}/net"
+    if not await wait_for(vm, f"[ -d {net} ]"):
+        raise LookupError(f"the guest has made no interface of {nic}")
+    return (await vm.run(f"ls {net}")).strip()
