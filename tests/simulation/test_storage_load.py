@@ -61,10 +61,11 @@ async def test_a_controller_may_come_back_before_the_guest_has_let_go_of_it(tmp_
     for seed in range(SEEDS):
         async with loaded_vm(seed, tmp_path) as vm:
             for _ in range(2):
+                before = vm.total("interrupted")
                 for name in ("storvsc1", "storvsc2"):
                     vm.on_host(vm.host.offers[name].rescind)
                     vm.on_host(lambda name=name: vm.host.offer(name))  # type: ignore[misc]
-                vm.until(lambda: vm.total("waiting") > 0, "a task that waits")
+                vm.until(lambda before=before: vm.total("interrupted") > before, "a request that fails")  # type: ignore[misc]
                 vm.until(lambda: not vm.total("waiting"), "nobody waiting")
                 vm.until_open("storvsc1", CHANNELS)
                 vm.until_open("storvsc2", 1)
