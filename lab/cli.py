@@ -14,6 +14,7 @@ from protocol.errors import ExitCode, OperatorError
 COMMANDS: Final = (
     "run",
     "sim",
+    "vm",
     "linux",
     "diff",
     "faults",

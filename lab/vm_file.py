@@ -24,7 +24,7 @@ CpuNumber = Annotated[int, Field(ge=0, lt=MAX_VCPUS)]
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class GuestOptions:
-    """``[guest]``: module parameters and the command line of the emulated kernel."""
+    """Module parameters, and the command line of the emulated kernel."""
 
     max_version: Literal["2.4", "3.0", "4.0", "4.1", "5.0", "5.1", "5.2", "5.3"] = "5.3"
     isolated: list[CpuNumber] = field(default_factory=list)
@@ -47,7 +47,7 @@ class VmFile:
 
 
 @dataclass(frozen=True, slots=True)
-class _Heading:
+class Heading:
     """What every device has. The name is by default the kind."""
 
     kind: str
@@ -95,7 +95,7 @@ def of(text: str, where: str) -> VmSpec:
 
 
 def _device(entry: dict[str, Any], where: str) -> DeviceSpec:
-    heading = parse(_Heading, {key: entry[key] for key in ("kind", "name", "relid") if key in entry}, where)
+    heading = parse(Heading, {key: entry[key] for key in ("kind", "name", "relid") if key in entry}, where)
     if heading.kind not in KINDS:
         raise OperatorError(f"{where}: kind: there is no '{heading.kind}'; there are {', '.join(KINDS)}")
     options = {key: value for key, value in entry.items() if key not in ("kind", "name", "relid")}

@@ -6,7 +6,7 @@ from dataclasses import field
 from enum import Enum
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 from pydantic.dataclasses import dataclass
 
 from host.plain import STRICT
@@ -52,11 +52,18 @@ def _version(value: Any) -> Any:
     return value
 
 
+VersionText = Annotated[
+    Version,
+    BeforeValidator(_version),
+    WithJsonSchema({"enum": [version.text for version in Version]}),
+]
+
+
 @dataclass(frozen=True, slots=True, config=STRICT)
 class HostOptions:
     """The defaults are OpenVMM's behaviour, except that nothing rescues a lost interrupt."""
 
-    max_version: Annotated[Version, BeforeValidator(_version)] = Version.V6_0
+    max_version: VersionText = Version.V6_0
     """The newest version the server agrees to; the oldest is Windows 8, since the interrupt page is not modelled."""
 
     multi_client_port: bool = True

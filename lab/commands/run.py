@@ -19,9 +19,10 @@ from protocol.errors import ExitCode
 
 NEXT_STEPS: Final = [
     "./launch.sh run --policy legacy                 the same before the RFC: one HYP line for everything",
-    "./launch.sh run --disk FILE --trace FILE.trace  read an image of yours, record every event",
-    "./launch.sh trace FILE.trace --message          the control messages of that run, decoded",
+    "./launch.sh soak --duration 60s                 everything moves while everything is busy",
+    "./launch.sh run --duration 0                    and elsewhere: top, cat, ls, write, add, remove, act",
     "./launch.sh sim --seed 7                        the same VM in one process under virtual time",
+    "./launch.sh linux                               an unmodified Linux kernel as the guest of the same host",
 ]
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from lab import vm_file
+from host.catalogue import KINDS
+from host.vmbus.options import HostOptions
+from lab import presets, vm_file
 from lab.machine import Outside, guest_spec, machine_spec
 from lab.spec import VmSpec
+from lab.vm_file import GuestOptions, Heading, VmFile
+from lab.vm_keys import TABLES, lines
 from protocol.errors import OperatorError
 from protocol.wire.versions import Version
 
@@ -55,7 +60,7 @@ def test_a_file_describes_a_vm(tmp_path: Path) -> None:
     assert guest.max_version == Version.V5_2 and guest.legacy_pic
 
 
-@pytest.mark.parametrize("name", ["small"])
+@pytest.mark.parametrize("name", presets.names())
 def test_every_preset_is_a_vm(name: str) -> None:
     spec = vm_file.load(name)
     machine_spec(spec, Outside.of(spec))
@@ -101,6 +106,15 @@ def test_a_mistake_is_one_line_that_names_the_key_and_what_is_allowed(text: str,
     assert "\n" not in said
     assert said.startswith(("my.toml: ", "my.toml, "))
     assert line in said
+
+
+def test_every_key_is_told_with_what_is_allowed() -> None:
+    told = "\n".join(lines())
+    for shape in (VmFile, GuestOptions, HostOptions, Heading, *(kind.options for kind in KINDS.values())):
+        for key in {field.name for field in fields(shape)} - set(TABLES):
+            assert f"\n    {key} " in told, key
+    assert "vcpus                    integer from 1 to 64; 8" in told
+    assert all(f'of kind "{name}"' in told for name, kind in KINDS.items() if fields(kind.options))
 
 
 def test_a_file_that_is_not_there_is_told_with_the_presets(tmp_path: Path) -> None:
