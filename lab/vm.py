@@ -83,7 +83,11 @@ class VM(SupervisedVm):
         await self.guard(self._clients[where].request("inject", fault=fault, **arguments))
 
     async def report(self) -> Report:
-        """Stop the sources, fence every VP, and take every process's snapshot at a cut that no envelope crosses."""
+        """Stop the sources, fence every VP, and take every process's snapshot at a cut that no envelope crosses.
+
+        The guest has timers of its own, which no host can stop: kernel memory is read between two looks at the CPUs,
+        and belongs to the cut only if both say the same.
+        """
         await self.host("quiesce")
         try:
             for _ in range(CUT_ATTEMPTS):
@@ -93,7 +97,9 @@ class VM(SupervisedVm):
                 if consistent(host, guests):
                     spec = self.spec
                     cut = Cut(Policy(spec.policy), topology(spec), host, guests, self.guest, self._ram)
-                    return make_report(cut)
+                    report = make_report(cut)
+                    if await self.on_all("snapshot") == guests:
+                        return report
             raise VmFailure(ExitCode.CHECK_FAILED, "the VM did not come to rest: no consistent cut was found")
         finally:
             await self.host("resume")
