@@ -102,6 +102,8 @@ class Soak:
     # --- loads ------------------------------------------------------------------------------------------------------
 
     async def _start_loads(self) -> None:
+        """When every device is there: a disk is found some time after its controller has been opened."""
+        await self._vm.settled()
         for load in self._loads:
             await load.start()
 
