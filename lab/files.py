@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 from guest.fs.node import Directory
 from guest.fs.tree import Tree
+from lab.failure import VmFailure
+from protocol.errors import ExitCode, OperatorError
 
 Ask = Callable[[int, str, bytes], Awaitable[int]]
 """Have a CPU write: (cpu, path, data) to what write(2) returned, a negative errno included."""
@@ -32,3 +35,14 @@ def in_words(error: OSError) -> str:
     """``Invalid argument (EINVAL)``."""
     number = error.errno or errno.EIO
     return f"{os.strerror(number)} ({errno.errorcode.get(number, number)})"
+
+
+@contextmanager
+def looking_at(path: str) -> Iterator[None]:
+    """What reading meets, in the words of the command line: ``OperatorError`` for a path that there is not."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise OperatorError(f"{path} is not in this VM: './launch.sh ls' shows what is") from None
+    except OSError as error:
+        raise VmFailure(ExitCode.CHECK_FAILED, f"{path}: {in_words(error)}") from None

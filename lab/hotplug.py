@@ -2,75 +2,74 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
-import zmq.asyncio
-
-from lab import rundir
-from lab.control import ControlClient
 from lab.failure import VmFailure
 from protocol.errors import ExitCode
 
 LOOK_SECONDS: Final = 0.01
 PATIENCE_SECONDS: Final = 30.0
-"""Longer than the time-outs of all drivers."""
+"""For the guest to let go of a device or to open it: longer than the time-outs of all drivers."""
 
 
-@asynccontextmanager
-async def host_of(vm: str | None) -> AsyncIterator[ControlClient]:
-    """The host of a running VM."""
-    info = rundir.find(vm)
-    context = zmq.asyncio.Context()
-    client = ControlClient(context, f"ipc://{info.directory}/host")
-    try:
-        yield client
-    finally:
-        client.close()
-        context.term()
+class Operated(Protocol):
+    """A VM whose host can be asked."""
+
+    async def operate(self, verb: str, **arguments: Any) -> Any:
+        """Do what an operator of the host can do, see ``host.operator``. Raises OperatorError if it cannot be."""
+
+    def now(self) -> float:
+        """Seconds, from some point on."""
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let the VM run."""
 
 
-async def add(vm: str | None, kind: str, device: str, relid: int | None, options: dict[str, Any]) -> str:
-    """Offer a new device; what became of it."""
-    async with host_of(vm) as host:
-        await host.request("add", kind=kind, name=device, relid=relid, options=options)
-        return await _introduced(host, device)
+async def add(vm: Operated, kind: str, device: str, relid: int | None, options: dict[str, Any]) -> int:
+    """Offer a new device; the relid by which the guest knows it. It need not have a driver for it."""
+    await vm.operate("add", kind=kind, name=device, relid=relid, options=options)
+    return await _introduced(vm, device)
 
 
-async def offer_again(vm: str | None, device: str) -> str:
-    """Offer a device that was removed; what became of it."""
-    async with host_of(vm) as host:
-        await host.request("offer", name=device)
-        return await _introduced(host, device)
+async def offer_again(vm: Operated, device: str) -> int:
+    """Offer a device that was removed; its new relid."""
+    await vm.operate("offer", name=device)
+    return await _introduced(vm, device)
 
 
-async def remove(vm: str | None, device: str) -> str:
-    """Rescind a device; returns when the guest has released its relid."""
-    async with host_of(vm) as host:
-        relid = (await _channel(host, device))["relid"]
-        await host.request("rescind", name=device)
-        await _until(host, device, lambda channel: channel["relid"] is None, "released")
-        return f"{device}: the guest has released relid {relid}"
+async def remove(vm: Operated, device: str) -> int:
+    """Rescind a device; returns when the guest has released its relid, with that relid."""
+    relid: int = (await channel_of(vm, device))["relid"]
+    await vm.operate("rescind", name=device)
+    await _until(vm, device, lambda channel: channel["relid"] is None, "let go of")
+    return relid
 
 
-async def _introduced(host: ControlClient, device: str) -> str:
-    """A guest need not have a driver; if it has one, it opens the channel soon."""
-    channel = await _until(host, device, lambda channel: channel["relid"] is not None, "taken notice of")
-    return f"{device}: offered as relid {channel['relid']}"
+async def opened(vm: Operated, device: str) -> None:
+    """Wait until a driver of the guest has the device."""
+    await _until(vm, device, lambda channel: bool(channel["state"] == "OPEN"), "opened")
 
 
-async def _until(host: ControlClient, device: str, done: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
-    for _ in range(round(PATIENCE_SECONDS / LOOK_SECONDS)):
-        channel = await _channel(host, device)
-        if done(channel):
-            return channel
-        await asyncio.sleep(LOOK_SECONDS)
-    raise VmFailure(ExitCode.CHECK_FAILED, f"the guest has not {what} '{device}' in {PATIENCE_SECONDS:.0f} s")
-
-
-async def _channel(host: ControlClient, device: str) -> dict[str, Any]:
+async def channel_of(vm: Operated, device: str) -> dict[str, Any]:
     """What the host says of the device's primary channel. Raises OperatorError for a name that there is not."""
-    channel: dict[str, Any] = await host.request("channel", name=device)
+    channel: dict[str, Any] = await vm.operate("channel", name=device)
+    return channel
+
+
+async def _introduced(vm: Operated, device: str) -> int:
+    channel = await _until(vm, device, lambda channel: channel["relid"] is not None, "taken notice of")
+    relid: int = channel["relid"]
+    return relid
+
+
+async def _until(vm: Operated, device: str, done: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
+    deadline = vm.now() + PATIENCE_SECONDS
+    while not done(channel := await channel_of(vm, device)):
+        if vm.now() > deadline:
+            raise VmFailure(
+                ExitCode.CHECK_FAILED,
+                f"the guest has not {what} '{device}' in {PATIENCE_SECONDS:.0f} s: it is {channel['state']}",
+            )
+        await vm.pass_time(LOOK_SECONDS)
     return channel

@@ -7,10 +7,10 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from host.machine import DeviceSpec
+from host.machine import DeviceSpec, instance_of
 from lab.spec import DiskSpec, VmSpec
 from protocol.errors import OperatorError
 
@@ -38,12 +38,36 @@ def disk_for(spec: VmSpec, image_bytes: int) -> Iterator[VmSpec]:
         devices, disks = list(spec.devices), spec.disks
         for number, place in enumerate(controllers[1:], 1):
             if "disks" not in devices[place].options:
-                devices[place] = _with_disk(devices[place], image(number))
+                devices[place] = _with_disks(devices[place], DiskSpec(image(number), writable=True))
         if controllers and not disks:
             named = devices[controllers[0]].options.get("disks")
             disks = [DiskSpec(image(0), writable=True)] if named is None else [DiskSpec(**disk) for disk in named]
         yield replace(spec, disks=disks, devices=devices)
 
 
-def _with_disk(device: DeviceSpec, path: str) -> DeviceSpec:
-    return replace(device, options={**device.options, "disks": [{"path": path, "writable": True}]})
+def devices_of(spec: VmSpec) -> list[DeviceSpec]:
+    """The devices; the disks that the VM was started with are on its first SCSI controller. Raises OperatorError."""
+    devices = list(spec.devices)
+    if spec.disks:
+        first = next((place for place, device in enumerate(devices) if device.kind == CONTROLLER), None)
+        if first is None:
+            raise OperatorError("the VM has no SCSI controller for the disk: add a device of kind storvsc")
+        devices[first] = _with_disks(devices[first], *spec.disks)
+    return devices
+
+
+def images_of(spec: VmSpec) -> dict[str, Path]:
+    """The image of each disk, in order, by what the guest's programs call the disk: instance of the controller, LUN.
+
+    (Names such as sda depend on which of several controllers is probed first.)
+    """
+    return {
+        f"{instance_of(device.name)}/{lun}": Path(disk["path"])
+        for device in devices_of(spec)
+        if device.kind == CONTROLLER
+        for lun, disk in enumerate(device.options.get("disks", ()))
+    }
+
+
+def _with_disks(device: DeviceSpec, *disks: DiskSpec) -> DeviceSpec:
+    return replace(device, options={**device.options, "disks": [asdict(disk) for disk in disks]})

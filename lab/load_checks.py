@@ -28,7 +28,8 @@ def _check(layout: LoadDiskWords, seed: int, image: Path) -> Check:
     known = [index for index in range(layout.extents) if layout.known[index]]
     with image.open("rb") as file:
         right = sum(_right(layout, seed, index, _read(file.fileno(), layout, index)) for index in known)
-    return Check(f"load on {layout.identity}", "places known", len(known), "right in the image", right, highlight=True)
+    of = f"load on {layout.identity}"
+    return Check(of, "places known", len(known), "right in the image", right, "L6", highlight=True)
 
 
 def _read(file: int, layout: LoadDiskWords, index: int) -> bytes:

@@ -1,6 +1,6 @@
 """From the description of a VM to what its host and its guest have to know."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 from guest.machine import GuestSpec
@@ -11,10 +11,10 @@ from host.machine import DeviceSpec, MachineSpec
 from host.plain import parse
 from host.vmbus.options import HostOptions
 from host.vsp.kind import Kind
+from lab.image import devices_of
 from lab.outside.devices import load_devices
 from lab.outside.drivers import load_drivers
 from lab.spec import VmSpec
-from protocol.errors import OperatorError
 from protocol.wire.versions import Version
 
 
@@ -35,24 +35,12 @@ def machine_spec(spec: VmSpec, outside: Outside) -> MachineSpec:
     """The host's part of a VM. Raises OperatorError."""
     return MachineSpec(
         spec.vcpus,
-        (*_devices(spec), *(device for device, _ in outside.devices.values())),
+        (*devices_of(spec), *(device for device, _ in outside.devices.values())),
         tuple(spec.sub_channel_order),
         parse(HostOptions, spec.host_options, "host"),
         spec.time_scale,
         {device.kind: kind for device, kind in outside.devices.values()},
     )
-
-
-def _devices(spec: VmSpec) -> list[DeviceSpec]:
-    """The offers; the disks that the VM was started with are on its first SCSI controller."""
-    devices = list(spec.devices)
-    if spec.disks:
-        first = next((place for place, device in enumerate(devices) if device.kind == "storvsc"), None)
-        if first is None:
-            raise OperatorError("the VM has no SCSI controller for the disk: add a device of kind storvsc")
-        disks = [{"path": disk.path, "writable": disk.writable} for disk in spec.disks]
-        devices[first] = replace(devices[first], options={**devices[first].options, "disks": disks})
-    return devices
 
 
 def guest_spec(spec: VmSpec, outside: Outside) -> GuestSpec:

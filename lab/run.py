@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 from lab.api import Vm
 from lab.console import Console
-from lab.report import Report
+from lab.output import save_json
 from lab.workload import DiskWork, exchange_frames, has_disk
-from protocol.errors import ExitCode, OperatorError
+from protocol.errors import ExitCode
 
 DEFAULT_IMAGE_BYTES = 4 << 20
 
@@ -43,7 +41,7 @@ async def run(vm: Vm, options: RunOptions, console: Console, stop: asyncio.Event
     report.checks += frames
     console.result(vm.files.read("/proc/interrupts").decode(), report)
     if options.json_path is not None:
-        _write_json(options.json_path, report)
+        save_json(options.json_path, report.to_plain())
     if report.failed:
         return ExitCode.CHECK_FAILED
     return ExitCode.DEVICE if report.mistakes else ExitCode.SUCCESS
@@ -56,10 +54,3 @@ async def _rest(vm: Vm, began: float, duration: float, console: Console, stop: a
         console.progress("running", int(vm.now() - began), int(duration))
         await vm.pass_time(min(0.25, left) or 0.01)
         vm.watchdog.check(vm.now())
-
-
-def _write_json(path: str, report: Report) -> None:
-    try:
-        Path(path).write_text(json.dumps(report.to_plain(), indent=2) + "\n")
-    except OSError as error:
-        raise OperatorError(f"cannot write the report to {path}: {error.strerror}") from None

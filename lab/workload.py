@@ -12,10 +12,9 @@ from guest.block.disk import LIVE, DiskWords
 from guest.programs.checksum import ChecksumWords
 from guest.programs.pattern import PatternCpuWords, PatternWords, pattern
 from guest.programs.program import ProgramWords
-from host.machine import instance_of
 from lab.api import Vm
 from lab.failure import VmFailure
-from lab.image import CONTROLLER
+from lab.image import images_of
 from lab.loads import NetworkLoad, loads_of
 from lab.report import Check
 from lab.spec import VmSpec
@@ -54,12 +53,8 @@ async def finished(vm: Vm, words: ProgramWords, what: str, done: Callable[[], in
 
 
 def system_disk(spec: VmSpec) -> str | None:
-    """What programs call the first disk of the first SCSI controller; None if the VM has none.
-
-    Its name in the guest depends on which of several controllers is probed first.
-    """
-    first = next((device.name for device in spec.devices if device.kind == CONTROLLER), None)
-    return None if first is None or not spec.disks else f"{instance_of(first)}/0"
+    """What programs call the first disk of the first SCSI controller; None if the VM has none."""
+    return next(iter(images_of(spec)), None) if spec.disks else None
 
 
 def has_disk(vm: Vm) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from inspect import signature
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_type_hints
 from uuid import UUID
 
+from host.plain import parse
 from host.vsp.device import Device, Services, SubChannels
 from host.vsp.storage.backend import BlockBackend
 from protocol.errors import OperatorError, PeerError
@@ -50,7 +51,12 @@ def perform(act: Callable[..., Any], *given: Any, **arguments: Any) -> Any:
         signature(act).bind(*given, **arguments)
     except TypeError as error:
         raise OperatorError(f"{act.__name__}: {error}") from None
-    return act(*given, **arguments)
+    types = get_type_hints(act)
+    typed = {
+        name: parse(types.get(name, Any), value, f"{act.__name__}: {name}")  # at_once's take anything
+        for name, value in arguments.items()
+    }
+    return act(*given, **typed)
 
 
 def at_once(act: Callable[..., Any]) -> Callable[..., None]:

@@ -6,6 +6,7 @@ import asyncio
 
 import click
 
+from lab.attached import AttachedVm
 from lab.hotplug import add, offer_again
 from lab.settings import parsed
 from protocol.errors import OperatorError
@@ -22,5 +23,6 @@ def command(device: str, kind: str | None, relid: int | None, settings: tuple[st
     options = parsed(settings, "--set ")
     if kind is None and (options or relid):
         raise OperatorError("--set and --relid are for a new device: say its --kind too")
-    work = offer_again(name, device) if kind is None else add(name, kind, device, relid, options)
-    click.echo(asyncio.run(work))
+    vm = AttachedVm(name)
+    work = offer_again(vm, device) if kind is None else add(vm, kind, device, relid, options)
+    click.echo(f"{device}: offered as relid {asyncio.run(work)}")

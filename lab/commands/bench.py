@@ -7,11 +7,12 @@ import sys
 import click
 
 from bench.main import bench
+from lab.commands import options
 
 
 @click.command()
 @click.option("--rounds", type=click.IntRange(3), default=9, show_default=True, help="Interleaved rounds.")
-@click.option("--json", "json_path", type=click.Path(dir_okay=False), metavar="FILE", help="Write the figures here.")
+@click.option("--json", "json_path", callback=options.output, metavar="FILE", help="Write the figures here.")
 def command(rounds: int, json_path: str | None) -> None:
     """Measure, as ratios in one run: round trips, rings, the IRQ layer."""
     sys.exit(bench(rounds, json_path))

@@ -5,9 +5,7 @@ from __future__ import annotations
 import click
 
 from lab.attached import AttachedVm
-from lab.failure import VmFailure
-from lab.files import in_words
-from protocol.errors import ExitCode, OperatorError
+from lab.files import looking_at
 
 
 @click.command()
@@ -20,9 +18,6 @@ def command(paths: tuple[str, ...], name: str | None) -> None:
     """
     files = AttachedVm(name).files
     for path in paths:
-        try:
-            click.echo(files.read(path), nl=False)
-        except FileNotFoundError:
-            raise OperatorError(f"{path} is not in this VM: './launch.sh ls' shows what is") from None
-        except OSError as error:
-            raise VmFailure(ExitCode.CHECK_FAILED, f"cat: {path}: {in_words(error)}") from None
+        with looking_at(path):
+            content = files.read(path)
+        click.echo(content, nl=False)

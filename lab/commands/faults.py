@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
-from pathlib import Path
 
 import click
 from rich.table import Table
@@ -15,7 +13,8 @@ from lab.commands import options
 from lab.console import Console, Output
 from lab.faults.page import page
 from lab.faults.table import FaultTable, fault_table, name_of
-from protocol.errors import ExitCode, OperatorError
+from lab.output import save, save_json
+from protocol.errors import ExitCode
 
 
 @click.command()
@@ -42,9 +41,9 @@ def command(seed: int, json_path: str | None, markdown: str | None) -> None:
         for line in table.wrong:
             out.print(f"WRONG     {line}", markup=False, style="red")
     if markdown is not None:
-        _write(markdown, page(tables))
+        save(markdown, page(tables))
     if json_path is not None:
-        _write(json_path, json.dumps([table.to_plain() for table in tables], indent=2) + "\n")
+        save_json(json_path, [table.to_plain() for table in tables])
     sys.exit(ExitCode.CHECK_FAILED if any(table.wrong for table in tables) else ExitCode.SUCCESS)
 
 
@@ -61,10 +60,3 @@ def _rich(table: FaultTable) -> Table:
         marks = ("[red]x[/red]" if number in red else "." for number in table.invariants)
         shown.add_row(name_of(case), case.where, *marks)
     return shown
-
-
-def _write(path: str, text: str) -> None:
-    try:
-        Path(path).write_text(text)
-    except OSError as error:
-        raise OperatorError(f"cannot write {path}: {error.strerror}") from None

@@ -7,9 +7,7 @@ import stat
 import click
 
 from lab.attached import AttachedVm
-from lab.failure import VmFailure
-from lab.files import Files, in_words
-from protocol.errors import ExitCode
+from lab.files import Files, looking_at
 
 
 @click.command()
@@ -19,14 +17,16 @@ from protocol.errors import ExitCode
 def command(path: str, long: bool, name: str | None) -> None:
     """List a directory of the running VM, below /proc or /sys."""
     files = AttachedVm(name).files
-    try:
-        if stat.S_ISREG(files.mode(path)):
-            click.echo(_long(files, path, path) if long else path)
-            return
-        for entry in sorted(files.list(path), key=_numbers_by_value):
-            click.echo(_long(files, f"{path}/{entry}", entry) if long else entry)
-    except OSError as error:
-        raise VmFailure(ExitCode.CHECK_FAILED, f"ls: {path}: {in_words(error)}") from None
+    with looking_at(path):
+        lines = _lines(files, path, long)
+    click.echo("".join(f"{line}\n" for line in lines), nl=False)
+
+
+def _lines(files: Files, path: str, long: bool) -> list[str]:
+    if stat.S_ISREG(files.mode(path)):
+        return [_long(files, path, path) if long else path]
+    entries = sorted(files.list(path), key=_numbers_by_value)
+    return [_long(files, f"{path}/{entry}", entry) if long else entry for entry in entries]
 
 
 def _numbers_by_value(name: str) -> tuple[int, str]:

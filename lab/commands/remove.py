@@ -6,6 +6,7 @@ import asyncio
 
 import click
 
+from lab.attached import AttachedVm
 from lab.hotplug import remove
 
 
@@ -14,4 +15,5 @@ from lab.hotplug import remove
 @click.option("--name", help="Which VM, if several are running.")
 def command(device: str, name: str | None) -> None:
     """Rescind a device of a running VM, and wait until the guest has let go of it. `add DEVICE` brings it back."""
-    click.echo(asyncio.run(remove(name, device)))
+    relid = asyncio.run(remove(AttachedVm(name), device))
+    click.echo(f"{device}: the guest has released relid {relid}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from lab.linux.exercise import exercise
 from lab.linux.report import LinuxReport, make_report
 from lab.linux.terminal import terminal
 from lab.linux.vm import LinuxVm, print_console
+from lab.output import save_json
 from lab.report import Check
 from lab.spec import VmSpec
 from protocol.errors import ExitCode, OperatorError
@@ -58,7 +58,7 @@ async def run_linux(spec: VmSpec, options: LinuxOptions) -> ExitCode:
     report.checks += _placement_checks(report, ours)
     _print(report, ours)
     if options.json_path is not None:
-        _write_json(options.json_path, report)
+        save_json(options.json_path, report.to_plain())
     return ExitCode.CHECK_FAILED if report.failed else ExitCode.SUCCESS
 
 
@@ -112,13 +112,6 @@ def _read(path: str) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise OperatorError(f"cannot read the script {path}: {error.strerror}") from None
-
-
-def _write_json(path: str, report: LinuxReport) -> None:
-    try:
-        Path(path).write_text(json.dumps(report.to_plain(), indent=2) + "\n")
-    except OSError as error:
-        raise OperatorError(f"cannot write the report to {path}: {error.strerror}") from None
 
 
 def say(line: str) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from lab.failure import VmFailure
+from lab.image import images_of
+from lab.load_checks import load_checks
 from lab.loads import Load, loads_of
 from lab.report import Report
 from lab.soak.tally import DEFECTS, Tally
@@ -122,6 +124,7 @@ class Soak:
             await turmoil.calm()
             await self._stop_loads()
             report = await self._vm.report()
+            report.checks += load_checks(self._vm.memory, images_of(self._vm.spec))
             self.tally.cuts += 1
             self.tally.defects["R8"] = sum(cpu.dropped_in_progress for cpu in self._vm.guest.irq.cpu_stat)
             if report.failed:

@@ -15,14 +15,12 @@ from typing import Any, Final
 
 from lab.api import Vm
 from lab.failure import VmFailure
+from lab.hotplug import channel_of, offer_again, opened, remove
 from lab.soak.tally import Tally
 from protocol.errors import ExitCode, OperatorError
 
 DEVICES: Final = "/sys/bus/vmbus/devices"
 DRIVERS: Final = "/sys/bus/vmbus/drivers"
-PATIENCE_SECONDS: Final = 30.0
-"""For the guest to let go of a device or to open it: longer than the time-outs of all drivers."""
-LOOK_SECONDS: Final = 0.01
 TOLERATED: Final = frozenset({errno.EINVAL, errno.EIO, errno.ENOENT, errno.ENODEV, errno.EAGAIN})
 """What a write may meet while channels are closed and devices go: nothing to move, nobody there."""
 DELAYS: Final[tuple[dict[str, float], ...]] = (
@@ -152,16 +150,15 @@ class Turmoil:
             self._tally.rescinds += 1
 
     async def _take_away_and_offer(self, name: str) -> None:
-        await self._vm.operate("rescind", name=name)
-        await self._until(name, lambda channel: channel["relid"] is None, "let go of")
-        await self._vm.operate("offer", name=name)
-        await self._until(name, _opened, "opened")
+        await remove(self._vm, name)
+        await offer_again(self._vm, name)
+        await opened(self._vm, name)
 
     async def _reopen(self, dice: random.Random) -> None:
         """The guest's administrator unbinds a driver and binds it again."""
         name = dice.choice(sorted(self._kinds))
         async with self._locks[name]:
-            found = self._driver_of((await self._channel(name))["relid"])
+            found = self._driver_of((await channel_of(self._vm, name))["relid"])
             if found is None:
                 return
             driver, device = found
@@ -173,7 +170,7 @@ class Turmoil:
                     raise VmFailure(ExitCode.CHECK_FAILED, f"reopening {name}: {error.strerror}") from None
                 self._tally.defects["D1"] += 1
                 await self._take_away_and_offer(name)
-            await self._until(name, _opened, "opened")
+            await opened(self._vm, name)
             self._tally.reopens += 1
 
     def _driver_of(self, relid: int | None) -> tuple[str, str] | None:
@@ -185,20 +182,6 @@ class Turmoil:
                     if files.read(f"{DEVICES}/{device}/id").decode().strip() == str(relid):
                         return driver, device
         return None
-
-    async def _channel(self, name: str) -> dict[str, Any]:
-        channel: dict[str, Any] = await self._vm.operate("channel", name=name)
-        return channel
-
-    async def _until(self, name: str, done: Callable[[dict[str, Any]], bool], what: str) -> None:
-        deadline = self._vm.now() + PATIENCE_SECONDS
-        while not done(channel := await self._channel(name)):
-            if self._vm.now() > deadline:
-                seconds = f"{PATIENCE_SECONDS:.0f} s"
-                raise VmFailure(
-                    ExitCode.CHECK_FAILED, f"the guest has not {what} '{name}' in {seconds}: it is {channel['state']}"
-                )
-            await self._vm.pass_time(LOOK_SECONDS)
 
     # --- the host ---------------------------------------------------------------------------------------------------
 
@@ -222,7 +205,3 @@ class Turmoil:
             except OperatorError:
                 return
             self._tally.actions += 1
-
-
-def _opened(channel: dict[str, Any]) -> bool:
-    return bool(channel["state"] == "OPEN")
