@@ -8,6 +8,7 @@ from host.hypervisor.vp import VirtualProcessor
 from host.machine import Machine
 from host.vsp.ic.heartbeat import Heartbeat
 from host.vsp.input.keyboard import Keyboard
+from host.vsp.net.netvsp import Netvsp
 from host.vsp.storage.faults import FlippedByte
 from host.vsp.storage.storvsp import Storvsp
 from protocol.ids import VpIndex
@@ -75,6 +76,20 @@ def forget_key(machine: Machine) -> None:
             device.events -= 1
 
 
+def forget_frame(machine: Machine) -> None:
+    """A frame of the guest is not counted by the NIC."""
+    for device in machine.devices.values():
+        if isinstance(device, Netvsp):
+            device.nic.counts.of(0).transmitted_frames -= 1
+
+
+def forget_request(machine: Machine) -> None:
+    """A SCSI request is answered that its controller does not count."""
+    for device in machine.devices.values():
+        if isinstance(device, Storvsp):
+            device.controller.tally.completions -= 1
+
+
 def misdirect(machine: Machine, name: str, vp: int) -> None:
     """The host interrupts another VP for a channel than the guest asked for."""
     machine.offers[name].misdirect(VpIndex(vp))
@@ -134,6 +149,8 @@ FAULTS: dict[str, Callable[..., None]] = {
         forget_message,
         forget_answer,
         forget_key,
+        forget_frame,
+        forget_request,
         misdirect,
         lose_message,
         lose_ipi,

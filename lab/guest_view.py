@@ -23,6 +23,7 @@ class GuestView:
     def __init__(self, memory: KernelMemory) -> None:
         self.irq = IrqTables.find(memory)
         self.vmbus = VmbusTables.find(memory)
+        self.net = NetTables.find(memory)
         self._oops = memory.find(OopsEntry)
         self._memory = memory
         self._masks = memory.find(CpuMaskWords)[0]
@@ -30,7 +31,7 @@ class GuestView:
 
     def root(self, ram: memoryview) -> Directory:
         """/proc and /sys; ``ram`` is guest RAM as bytes."""
-        return guest_root(self.irq, self.vmbus, self._masks, NetTables.find(self._memory), ram)
+        return guest_root(self.irq, self.vmbus, self._masks, self.net, ram)
 
     @property
     def online(self) -> int:

@@ -61,6 +61,8 @@ class NetQueueWords(WaitWords):
     """How often it was stopped."""
     tx_dropped = Word("xmit lock")
     """Frames given to it while the device was not running, or that no host could take."""
+    tx_abandoned = Word("xmit lock")
+    """Frames sent that were never completed: their channel was closed, and the host may have seen them or not."""
     rx_frames = Word("NAPI")
     rx_bytes = Word("NAPI")
     rx_dropped = Word("NAPI")

@@ -45,6 +45,8 @@ CASES: Final = (
     _case("host", "forget_message", "L1"),
     _case("host", "forget_answer", "L4"),
     _case("host", "forget_key", "L7"),
+    _case("host", "forget_frame", "L8"),
+    _case("host", "forget_request", "L9"),
     _case("host", "flip_byte", "L6", offset=4096),
     _case("host", "misdirect", "I7", name="shutdown", vp=1),
     _case("cpu0", "stray_flag", "I10", flag=NOBODYS),

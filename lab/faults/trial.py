@@ -20,6 +20,9 @@ BUSY = 20.0
 """How much faster than usual heartbeats and time samples come."""
 KEYBOARD = DeviceSpec("keyboard", "keyboard", options={"every": 1.0})
 """It presses its own keys."""
+NIC = DeviceSpec("netvsc", "nic")
+FRAMES = 4
+"""That each CPU sends on it, at a time."""
 SECONDS = 0.3
 """Virtual time for them."""
 
@@ -30,8 +33,8 @@ def _silent(what: str, done: int, of: int) -> None:
 
 async def trial(policy: Policy, case: Case | None, seed: int) -> Report:
     """Probe, read the disk, move an IRQ, hear heartbeats, break something, do it all again, and judge."""
-    spec = VmSpec(vcpus=3, seed=seed, policy=policy.value, memory_mb=8, time_scale=BUSY)
-    spec.devices.append(KEYBOARD)
+    spec = VmSpec(vcpus=3, seed=seed, policy=policy.value, memory_mb=16, time_scale=BUSY)
+    spec.devices += [KEYBOARD, NIC]
     with disk_for(spec, IMAGE_BYTES) as spec:
         async with SimulatedVM(spec) as vm:
             await vm.settled()
@@ -53,5 +56,6 @@ async def _work(vm: SimulatedVM, cpu: int) -> str:
         connect_cpu = vm.cpus[0]
         connect_cpu.enter(partial(irq_set_affinity, connect_cpu.guest.system.irq, irq, 1 << cpu))
     digest = await read_disk(vm, _silent)
+    await vm.start_program("net_load@eth0", frames=FRAMES)
     await vm.pass_time(SECONDS)
     return digest

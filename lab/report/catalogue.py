@@ -36,4 +36,6 @@ CATALOGUE: Final[dict[str, str]] = {
     "L5": "bytes written into a ring are read, or still in it",
     "L6": "the disk holds what was read and written",
     "L7": "what a small device has sent or been given is what its driver has counted",
+    "L8": "a frame that one end of a NIC has counted the other has too, or its channel was closed under it",
+    "L9": "a SCSI request that the host has answered storvsc has completed",
 }

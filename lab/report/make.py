@@ -6,7 +6,20 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from guest.kernel.oops import Severity
-from lab.report import affinity, channels, interrupts, life, messages, procfs, rings, services, small_devices, vps
+from lab.report import (
+    affinity,
+    channels,
+    interrupts,
+    life,
+    messages,
+    nics,
+    procfs,
+    rings,
+    scsi,
+    services,
+    small_devices,
+    vps,
+)
 from lab.report.check import Check
 from lab.report.cut import Cut
 from lab.report.report import Report
@@ -22,6 +35,8 @@ INVARIANTS: Final[tuple[Callable[[Cut], Iterator[Check]], ...]] = (
     messages.checks,
     services.checks,
     small_devices.checks,
+    nics.checks,
+    scsi.checks,
 )
 
 

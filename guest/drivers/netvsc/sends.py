@@ -157,6 +157,7 @@ class Sends:
             for slot in range(SLOTS):
                 if self._slots.has(slot):
                     self._give_back(slot)
+                    self._stats.tx_abandoned += 1
 
     def _give_back(self, slot: int) -> None:
         words = self._words

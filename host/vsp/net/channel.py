@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import count
 
 from host.vsp.device import Offer, Services, VspChannel
@@ -18,6 +18,14 @@ from protocol.wire.nvsp_numbers import RECEIVE_BUFFER_ID, ChannelType, NvspStatu
 from protocol.wire.rndis import BadRndis, RndisType, split
 
 
+@dataclass(frozen=True, slots=True)
+class Loan:
+    """Messages in the receive buffer that the guest has been told of; ``frames`` of them are no control messages."""
+
+    ranges: Sequence[TransferRange]
+    frames: int
+
+
 class NetChannel(ABC):
     """A ``Device``. Whatever the guest sends with a completion requested gets exactly one, also if it is refused:
     Linux waits for most of them without end, and frees the section or pages of a frame only then.
@@ -30,7 +38,7 @@ class NetChannel(ABC):
         self.nic = nic
         self._channel: VspChannel | None = None
         self._endpoint: Endpoint | None = None
-        self._lent: dict[int, Sequence[TransferRange]] = {}
+        self._lent: dict[int, Loan] = {}
         self._ids = count(1)
 
     def open(self, channel: VspChannel, user_data: bytes) -> None:
@@ -47,8 +55,8 @@ class NetChannel(ABC):
             self._endpoint.close()
             self._endpoint = self._channel = None
             del self.nic.channels[self.index]
-            lent = [place for ranges in self._lent.values() for place in ranges]
-            self._lent.clear()
+            lent = [place for loan in self._lent.values() for place in loan.ranges]
+            self.forget()
             self.nic.give_back(lent)
         done()
 
@@ -78,12 +86,13 @@ class NetChannel(ABC):
     def lend(self, ranges: Sequence[TransferRange], channel_type: ChannelType) -> None:
         """Tell the guest of messages in the receive buffer, which are its own until it completes the packet."""
         id = next(self._ids)
-        self._lent[id] = ranges
+        self._lent[id] = Loan(ranges, len(ranges) if channel_type == ChannelType.DATA else 0)
         message = RndisPacket(channel_type).encode()
         self.post(PacketType.TRANSFER_PAGES, message, id, COMPLETION_REQUESTED, encode(RECEIVE_BUFFER_ID, ranges))
 
     def forget(self) -> None:
-        """The receive buffer is gone, and a completion of what was in it means nothing any more."""
+        """The receive buffer is gone, or the channel: a completion of what was lent means nothing any more."""
+        self.nic.counts.of(self.index).abandoned_frames += sum(loan.frames for loan in self._lent.values())
         self._lent.clear()
 
     def complete(self, packet: Packet, message: NvspMessage) -> None:
@@ -111,11 +120,11 @@ class NetChannel(ABC):
 
     def _returned(self, packet: Packet) -> None:
         """The guest has read the messages of a packet. Its status does not matter: the memory is ours again."""
-        ranges = self._lent.pop(packet.transaction_id, None)
-        if ranges is None:
+        loan = self._lent.pop(packet.transaction_id, None)
+        if loan is None:
             raise PeerError(f"netvsc: completion of {packet.transaction_id:#x}, for which the host never asked")
         self.nic.counts.of(self.index).released += 1
-        self.nic.give_back(ranges)
+        self.nic.give_back(loan.ranges)
 
     def carry(self, packet: Packet) -> None:
         """SEND_RNDIS_PKT: messages for the network or for the adapter, and their completion. Raises PeerError."""

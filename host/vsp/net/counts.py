@@ -5,7 +5,10 @@ from dataclasses import asdict, dataclass, field
 
 @dataclass(slots=True)
 class ChannelCounts:
-    """Of one channel. ``completed``: packets of the guest, answered; ``released``: packets to the guest, given back."""
+    """Of one channel. ``completed``: packets of the guest, answered; ``released``: packets to the guest, given back.
+
+    ``abandoned_frames``: of those that the guest gets, in packets never given back: it may have read them or not.
+    """
 
     transmitted_frames: int = 0
     transmitted_bytes: int = 0
@@ -13,6 +16,7 @@ class ChannelCounts:
     received_bytes: int = 0
     completed: int = 0
     released: int = 0
+    abandoned_frames: int = 0
 
 
 @dataclass(slots=True)
