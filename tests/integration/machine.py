@@ -26,8 +26,6 @@ from lab.rundir import VmInfo
 ROOT = Path(__file__).parents[2]
 DEADLINE = 20.0
 """Seconds after which what a test waits for will not come any more."""
-SEMAPHORES = "sem.mp-"
-"""What ``multiprocessing`` calls its semaphores in /dev/shm; their names live only while they are being made."""
 
 T = TypeVar("T")
 
@@ -184,7 +182,6 @@ def leftovers() -> list[str]:
         *(f"process {pid}" for pid in _processes() if mine in _read(f"/proc/{pid}/environ")),
         *(str(path) for path in runtime.iterdir() if path != temporary),
         *(str(path) for path in temporary.iterdir()),
-        *(f"/dev/shm/{entry}" for entry in os.listdir("/dev/shm") if entry.startswith(SEMAPHORES)),
     ]
 
 
