@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from host.hypervisor.hypercalls import HypercallOptions, Hypercalls
-from host.hypervisor.vp import QueuedMessage, VirtualProcessor
+from host.hypervisor.vp import Mark, QueuedMessage, VirtualProcessor
 from protocol.errors import PeerError
 from protocol.ids import ConnectionId, Sint, VpIndex
 from protocol.journal import Journal
@@ -61,7 +61,7 @@ class Partition:
         self._hypercalls = Hypercalls(vps, ram, self._interrupt, self.options, journal)
         self._dirty: dict[VirtualProcessor, None] = {}
         self._withheld: dict[tuple[VpIndex, int], None] = {}
-        self._awaited: list[tuple[dict[VpIndex, int], Callable[[], None]]] = []
+        self._awaited: list[tuple[dict[VpIndex, Mark], Callable[[], None]]] = []
         self._acts: dict[int, Callable[..., None]] = {
             ToHost.HELLO: self._hello,
             ToHost.HYPERCALL: self._hypercall,
@@ -120,13 +120,13 @@ class Partition:
         else:
             then()
 
-    def _fence(self, vps: frozenset[VpIndex]) -> dict[VpIndex, int]:
+    def _fence(self, vps: frozenset[VpIndex]) -> dict[VpIndex, Mark]:
         """Push out the signals towards ``vps``; the delivery marks that are still to be reached."""
         marks = {vp: self.processors[vp].fence() for vp in sorted(vps)}
         return {vp: mark for vp, mark in marks.items() if mark is not None}
 
-    def _reached(self, waits: dict[VpIndex, int]) -> bool:
-        return all(self.processors[vp].delivered >= mark for vp, mark in waits.items())
+    def _reached(self, waits: dict[VpIndex, Mark]) -> bool:
+        return all(self.processors[vp].reached(mark) for vp, mark in waits.items())
 
     @property
     def unheard(self) -> dict[int, int]:

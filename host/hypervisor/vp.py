@@ -1,10 +1,13 @@
 """The host's side of one VP port: shadow registers, message queues, the set of signals not yet sent, and the window.
 
 Signals that have not been sent are one set per VP and go as one envelope, so coalescing is part of the model and is
-counted. At most ``WINDOW`` envelopes that carry nothing but signals are unacknowledged; while the window is full,
-further signals gather in the set. Only this bounds the queue towards a slow port. Whenever half a window has gone since
-the last request, the host asks for an acknowledgement by a flag in the envelope, so a full window always has one under
-way. Messages and answers carry the pending signals with them, so nothing towards the same VP is ever overtaken.
+counted. While ``WINDOW`` envelopes with signals are unacknowledged, further signals gather in the set, even if somebody
+waits for their delivery. Only this bounds the queue towards a slow port. Whenever half a window has gone since the last
+request, the host asks for an acknowledgement by a flag in the envelope, so a full window always has one under way.
+
+Messages, answers and resets carry the pending signals with them, full window or not, so nothing towards the same VP is
+ever overtaken. That is little: the port acknowledges a message when it asks for the next one of that SINT, and an
+answer with its next call.
 """
 
 from __future__ import annotations
@@ -23,13 +26,16 @@ from protocol.wire.synic import SINT_COUNT, Register, SintConfig
 WINDOW = 8
 """Unacknowledged envelopes with signals. 8 costs nothing against 64 and bounds the queue (measured)."""
 
+Mark = int
+"""How many sets of signals must have been delivered."""
+
 
 @dataclass(slots=True)
 class QueuedMessage:
     """A message for a SINT, and the delivery marks of other VPs that it waits for."""
 
     message: bytes
-    waits: dict[VpIndex, int]
+    waits: dict[VpIndex, Mark]
 
 
 @dataclass(slots=True)
@@ -70,8 +76,13 @@ class VirtualProcessor:
     sent: int = 0
     delivered: int = 0
     unacknowledged: deque[int] = field(default_factory=deque)
+    """The envelopes with the sets of signals that are on the way."""
     asked: int = 0
     """The envelope with which an acknowledgement was last asked for."""
+    sets: int = 0
+    """Sets of signals sent."""
+    fenced: Mark = 0
+    """The last set of signals, sent or not, for whose delivery somebody waits."""
     counts: VpCounts = field(default_factory=VpCounts)
     by_flag: dict[int, int] = field(default_factory=dict)
     """Signals sent, by event flag."""
@@ -135,7 +146,10 @@ class VirtualProcessor:
         number = self.sent + 1
         signals = list(self.signals)
         unacknowledged = self.unacknowledged
-        if signals and len(unacknowledged) >= WINDOW // 2 - 1 and unacknowledged[1 - WINDOW // 2] > self.asked:
+        if signals and (
+            self.fenced > self.sets
+            or (len(unacknowledged) >= WINDOW // 2 - 1 and unacknowledged[1 - WINDOW // 2] > self.asked)
+        ):
             acknowledge = True
         self.transmit(to_port(number, ACKNOWLEDGE if acknowledge else 0, signals, kind, *fields))
         self.sent = number
@@ -146,6 +160,7 @@ class VirtualProcessor:
             counts.acknowledgements_asked += 1
         if signals:
             self.signals.clear()
+            self.sets += 1
             unacknowledged.append(number)
             counts.most_unacknowledged = max(counts.most_unacknowledged, len(unacknowledged))
             self._count(signals)
@@ -164,12 +179,21 @@ class VirtualProcessor:
         self.counts.ipis_sent += interrupts
         self.counts.signals_sent += len(signals) - interrupts
 
-    def fence(self) -> int | None:
+    def fence(self) -> Mark | None:
         """Make sure that all signals raised so far get delivered soon; the mark to wait for, None if they are."""
-        if self.present and (self.signals or (self.unacknowledged and self.asked < self.unacknowledged[-1])):
+        if not self.present or not (self.signals or self.unacknowledged):
+            return None
+        self.fenced = self.sets + bool(self.signals)
+        if self.signals and not self.may_send_signals:
+            return self.fenced  # an acknowledgement is under way: they go, and ask for theirs, when it is there
+        if self.signals or self.asked < self.unacknowledged[-1]:
             self.counts.fences += 1
             self.send(ToPort.FENCE, acknowledge=True)
-        return self.unacknowledged[-1] if self.unacknowledged else None
+        return self.fenced
+
+    def reached(self, mark: Mark) -> bool:
+        """All signals that were raised before ``fence`` said this mark have been delivered."""
+        return self.sets - len(self.unacknowledged) >= mark
 
     def acknowledge(self, delivered: int) -> None:
         """The port has made visible everything up to ``delivered``."""
