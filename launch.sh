@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up an environment on first use (and again when pyproject.toml changes), then runs the command line.
-#   ./launch.sh [run|sim|linux|diff|cat|ps|trace|bench|test] [options]        ./launch.sh --help
+#   ./launch.sh [COMMAND] [options]        ./launch.sh test [what]        ./launch.sh --help
 set -euo pipefail
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 venv=${VMBUS_LAB_VENV:-$here/.venv}

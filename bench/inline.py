@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from guest.kernel.core import Core, Timer
+from guest.kernel.clock import Timer
+from guest.kernel.core import Core
 from guest.kernel.memory import KernelMemory
 from guest.machine import LOCK_FAMILIES
 from guest.process.locks import InheritedLocks

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
+from guest.kernel.clock import Clock, Timer
 from guest.kernel.locks import LockBank, Locks
-from guest.kernel.memory import Array, KernelMemory, Struct
+from guest.kernel.memory import KernelMemory
 from guest.kernel.oops import Oops
 from guest.kernel.pages import PageAllocator
 from guest.kernel.rwsem import RwSemaphore, RwSemaphoreWords
@@ -32,22 +32,6 @@ RESCHEDULE_VECTOR = 0xFD
 _SEND_IPI = ControlWord(Code.SEND_IPI, fast=True).encode()
 
 Point = Callable[[str], None]
-
-
-class Timer(Protocol):
-    """A timer that can be stopped."""
-
-    def cancel(self) -> object: ...
-
-
-class Clock(Protocol):
-    """Time as an input of the core."""
-
-    def now(self) -> int:
-        """Reference time in units of 100 ns since the VM was created (``TIME_REF_COUNT``)."""
-
-    def call_later(self, seconds: float, then: Callable[[], None]) -> Timer:
-        """Call ``then`` once from the shell's loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +84,7 @@ class Core:
             lambda target: self._send_ipi(target, CALL_FUNCTION_SINGLE_VECTOR),
             self,
         )
-        self.pages = self._page_pools()
-
-    def _page_pools(self) -> PageAllocator:
-        class Pool(Struct):
-            """Taken frames of one CPU's pool."""
-
-            taken = Array(PageAllocator.words(self.ram.pages, self.cpus), "page lock")
-
-        pools = self.memory.table(Pool, self.cpus)
-        locks = [self.locks.irqsave("pages", n) for n in range(self.cpus)]
-        return PageAllocator(self.cpu, [pool.taken for pool in pools], locks, self.ram.pages)
+        self.pages = PageAllocator.of(self)
 
     # --- the order of work ----------------------------------------------------------------------------------------
 

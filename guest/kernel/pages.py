@@ -5,8 +5,14 @@ Rings need page runs, so ``allocate`` gives contiguous frames; that also keeps t
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Self
+
 from guest.kernel.locks import IrqSpinLock
+from guest.kernel.memory import Array, Struct
 from protocol.ids import Cpu, Pfn
+
+if TYPE_CHECKING:
+    from guest.kernel.core import Core
 
 
 class OutOfPages(Exception):
@@ -25,6 +31,19 @@ class PageAllocator:
         self._bitmaps = bitmaps
         self._locks = locks
         self._per_pool = (pages - 1) // len(bitmaps)
+
+    @classmethod
+    def of(cls, core: Core) -> Self:
+        """That of a CPU, with the pools in kernel memory."""
+
+        class Pool(Struct):
+            """Taken frames of one CPU's pool."""
+
+            taken = Array(cls.words(core.ram.pages, core.cpus), "page lock")
+
+        pools = core.memory.table(Pool, core.cpus)
+        locks = [core.locks.irqsave("pages", number) for number in range(core.cpus)]
+        return cls(core.cpu, [pool.taken for pool in pools], locks, core.ram.pages)
 
     @staticmethod
     def words(pages: int, cpus: int) -> int:

@@ -17,7 +17,7 @@ from guest.kernel.sched import Scheduler, Task, park
 from protocol.ids import Cpu
 
 if TYPE_CHECKING:
-    from guest.kernel.core import Timer
+    from guest.kernel.clock import Timer
 
 
 class WaitWords(Struct):

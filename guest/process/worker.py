@@ -17,7 +17,8 @@ from typing import Any
 
 import zmq
 
-from guest.kernel.core import Core, Timer
+from guest.kernel.clock import Timer
+from guest.kernel.core import Core
 from guest.kernel.locks import LockBank
 from guest.kernel.memory import KernelMemory
 from guest.machine import GuestCpu, GuestSpec

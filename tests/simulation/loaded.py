@@ -14,7 +14,8 @@ from guest.programs.load_content import LoadDiskWords
 from guest.programs.storage_load import StorageLoadCpuWords, StorageLoadWords
 from guest.vmbus.words import ChannelState, ChannelWords
 from host.machine import DeviceSpec
-from lab.simulation.vm import SimulatedCpu, SimulatedVM
+from lab.simulation.cpu import SimulatedCpu
+from lab.simulation.vm import SimulatedVM
 from lab.spec import VmSpec
 from protocol.ids import Irq, Relid
 

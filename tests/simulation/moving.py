@@ -6,7 +6,8 @@ from itertools import cycle, islice
 
 from guest.irq.affinity import irq_set_affinity
 from guest.vmbus.words import CallbackMode, ChannelWords
-from lab.simulation.vm import SimulatedCpu, SimulatedVM
+from lab.simulation.cpu import SimulatedCpu
+from lab.simulation.vm import SimulatedVM
 from lab.spec import VmSpec
 from protocol.ids import Irq, Relid
 

@@ -10,7 +10,8 @@ from guest.irq.affinity import irq_set_affinity
 from guest.net.device import NetDeviceWords, NetQueueWords
 from guest.programs.net_load import NetLoadCpuWords, NetLoadStreamWords, NetLoadWords
 from host.machine import DeviceSpec
-from lab.simulation.vm import SimulatedCpu, SimulatedVM
+from lab.simulation.cpu import SimulatedCpu
+from lab.simulation.vm import SimulatedVM
 from lab.spec import VmSpec
 from protocol.ids import Irq
 

@@ -10,7 +10,8 @@ import pytest
 
 from guest.irq.affinity import irq_set_affinity
 from lab.image import disk_for
-from lab.simulation.vm import SimulatedCpu, SimulatedVM
+from lab.simulation.cpu import SimulatedCpu
+from lab.simulation.vm import SimulatedVM
 from lab.spec import VmSpec
 from lab.workload import PatternRange, read_disk, write_pattern
 from protocol.ids import Irq

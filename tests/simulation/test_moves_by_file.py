@@ -6,7 +6,8 @@ import random
 from collections.abc import Callable
 
 from lab.image import disk_for
-from lab.simulation.vm import SimulatedCpu, SimulatedVM
+from lab.simulation.cpu import SimulatedCpu
+from lab.simulation.vm import SimulatedVM
 from lab.spec import VmSpec
 from lab.workload import read_disk
 from protocol.ids import Relid
