@@ -111,7 +111,12 @@ class Scheduler:
 
     async def pause(self) -> None:
         """``cond_resched()``: let the other tasks and the interrupts of this CPU run."""
-        task = self.current
-        assert task is not None, "only a task can pause"
-        task.wake()
+        self.might_sleep().wake()
         await park()
+
+    def might_sleep(self) -> Task:
+        """``might_sleep()``: the task that runs, which is about to wait, though perhaps not for long."""
+        task = self.current
+        assert task is not None, "only a task can wait"
+        assert not self._held.count, f"{task.name} may sleep while holding a spin lock"
+        return task

@@ -65,8 +65,7 @@ class WaitQueue:
     async def wait_event(self, condition: Callable[[], bool], *others: WaitQueue) -> None:
         """``wait_event(wq, condition)``: return when the condition holds. ``others`` may tell of it, too."""
         core = self._core
-        task = core.sched.current
-        assert task is not None, "only a task can wait"
+        task = core.sched.might_sleep()
         while True:
             # Parked before the condition is looked at: an interrupt taken while it is evaluated must find the task.
             core.parked[task] = None
@@ -79,8 +78,7 @@ class WaitQueue:
 
     async def wait_event_timeout(self, condition: Callable[[], bool], seconds: float) -> bool:
         """``wait_event_timeout(wq, condition, timeout)``: whether the condition held in time."""
-        task, late = self._core.sched.current, False
-        assert task is not None, "only a task can wait"
+        task, late = self._core.sched.might_sleep(), False
 
         def expire() -> None:
             nonlocal late

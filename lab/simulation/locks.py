@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from guest.kernel.locks import RawLock
 from lab.simulation.hub import Hub, Runner, Wait
+
+
+class LockWatch(Protocol):
+    """Who wants to know of every spin lock that is taken; it observes and never steers."""
+
+    def taking(self, runner: Runner, family: str) -> None:
+        """``runner`` is about to take a lock of ``family``; it may have to spin for it."""
+
+    def taken(self, runner: Runner, family: str) -> None:
+        """It has got it."""
+
+    def released(self, runner: Runner, family: str) -> None:
+        """It has let it go."""
 
 
 class SimulatedLock:
@@ -15,15 +30,18 @@ class SimulatedLock:
     def __init__(self, name: str, hub: Hub) -> None:
         self.name = name
         self.owner: Runner | None = None
+        self.watch: LockWatch | None = None
         self._hub = hub
-        family = name.partition("/")[0]
-        self._acquiring = f"lock.{family}"
-        self._released = f"unlock.{family}"
+        self._family = name.partition("/")[0]
+        self._acquiring = f"lock.{self._family}"
+        self._released = f"unlock.{self._family}"
 
     def acquire(self) -> None:
         hub = self._hub
-        hub.point(self._acquiring)
         me = hub.current
+        if self.watch and me is not None:
+            self.watch.taking(me, self._family)
+        hub.point(self._acquiring)
         if self.owner is not None and me is not None:
             wait = Wait(f"lock {self.name}", lambda: self.owner is None or me.may_interrupt(), lambda: self.owner)
             while self.owner is not None:
@@ -31,8 +49,12 @@ class SimulatedLock:
                 if me.may_interrupt():
                     me.interrupt()
         self.owner = me
+        if self.watch and me is not None:
+            self.watch.taken(me, self._family)
 
     def release(self) -> None:
+        if self.watch and self.owner is not None:
+            self.watch.released(self.owner, self._family)
         self.owner = None
         self._hub.point(self._released)
 
@@ -43,8 +65,16 @@ class SimulatedLocks:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._locks: dict[str, SimulatedLock] = {}
+        self._watch: LockWatch | None = None
 
     def raw(self, name: str) -> RawLock:
         if name not in self._locks:
-            self._locks[name] = SimulatedLock(name, self._hub)
+            lock = self._locks[name] = SimulatedLock(name, self._hub)
+            lock.watch = self._watch
         return self._locks[name]
+
+    def watched_by(self, watch: LockWatch) -> None:
+        """From now on ``watch`` is told of every lock."""
+        self._watch = watch
+        for lock in self._locks.values():
+            lock.watch = watch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from guest.kernel.sched import park
 from guest.kernel.tasklet import TaskletWords
 from tests.kernel.machine import Machine
 
@@ -173,7 +174,7 @@ def test_a_task_that_is_woken_while_it_runs_for_the_last_time_is_not_run_again(l
 def test_a_task_that_parks_with_a_spin_lock_held_is_a_bug(log: Log) -> None:
     async def task() -> None:
         with log.core.locks.spin("pages"):
-            await log.core.sched.pause()
+            await park()
 
     log.core.sched.spawn(task(), "careless")
     with pytest.raises(AssertionError, match="careless parked while holding a spin lock"):

@@ -9,6 +9,7 @@ import pytest
 
 from guest.kernel.core import Core
 from guest.kernel.sched import park
+from guest.kernel.wait import MutexWords
 from lab.simulation.vm import SimulatedVM
 from lab.spec import VmSpec
 from protocol.wire.synic import Register
@@ -29,6 +30,19 @@ async def test_a_task_that_is_suspended_with_a_spin_lock_is_caught() -> None:
 
     with pytest.raises(AssertionError, match="culprit parked while holding a spin lock"):
         await run_on_cpu(sleep_inside)
+
+
+async def test_a_task_that_takes_a_mutex_with_a_spin_lock_is_caught_though_the_mutex_is_free() -> None:
+    """So channel_mutex is never taken inside a spin lock (I22)."""
+
+    async def lock_inside(core: Core) -> None:
+        mutex = core.mutex(core.memory.one(MutexWords))
+        with core.locks.spin("pages"):
+            async with mutex:
+                pass
+
+    with pytest.raises(RuntimeError, match="culprit may sleep while holding a spin lock"):
+        await run_on_cpu(lock_inside)
 
 
 async def test_a_cpu_that_waits_for_the_host_with_a_spin_lock_is_caught() -> None:
