@@ -73,6 +73,8 @@ def describe(record: Record, decoder: MessageDecoder) -> str:
             return f"VP {vp} -> connection {connection:#x}" + (f" (status {status:#x})" if status else "")
         case "packet", (relid, direction, kind, flags, payload):
             return f"relid {relid} {direction} type {kind} flags {flags} {_plain(payload)}"
+        case "rndis", (relid, direction, message):
+            return f"relid {relid} {direction} {_plain(message)}"
         case "register", (vp, register, value, status):
             return f"VP {vp} {Register(register).name} := {value:#x}" + (f" (status {status:#x})" if status else "")
     return " ".join(_plain(value) for value in record.fields)

@@ -8,9 +8,6 @@ from enum import IntEnum
 from protocol.wire.fields import u8, u32
 from protocol.wire.layout import Structure, structure
 
-NO_AUTO_RECOVERY = 5
-"""``VSS_HBU_NO_AUTO_RECOVERY``, which Linux answers to HOT_BACKUP: file systems can be frozen while the VM runs."""
-
 
 class VssOperation(IntEnum):
     """``enum hv_vss_op``. Linux does something at HOT_BACKUP, GET_DM_INFO, FREEZE and THAW."""
@@ -27,7 +24,7 @@ class VssOperation(IntEnum):
 
 @structure()
 class VssMessage(Structure):
-    """``hv_vss_msg``. ``flags`` are those of the answer to HOT_BACKUP and GET_DM_INFO."""
+    """``hv_vss_msg``. ``flags`` are those of the answer to GET_DM_INFO, and should be of that to HOT_BACKUP."""
 
     operation: int = u8(0)
     flags: int = u32(8, default=0)

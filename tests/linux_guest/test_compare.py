@@ -4,32 +4,42 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from lab.linux.differential import files
 from lab.linux.differential.compare import Row, Verdict, compare
-from lab.linux.differential.explained import EXPLANATIONS
+from lab.linux.differential.explained import EXPLANATIONS, Explanation
 from lab.linux.differential.messages import CONNECTION, messages
 from lab.linux.differential.streams import Item, Streams, lines
-from protocol.ids import GpadlId, Relid, VpIndex
+from protocol.ids import ConnectionId, GpadlId, Relid, VpIndex
 from protocol.journal import Record
+from protocol.wire.guids import HV_NIC_GUID
 from protocol.wire.messages import (
     CloseChannel,
+    GpadlBody,
     GpadlCreated,
     GpadlHeader,
     Message,
+    OfferChannel,
     OpenChannel,
     encode,
 )
 from protocol.wire.versions import Dialect, Version
 
-COMMANDS = "SCSI commands of relid 14 (storvsc)"
+COMMANDS = "relid 14 (storvsc): SCSI commands"
+ORDER = "order in which channels are opened"
 PROBE = ["0:0:0 TEST_UNIT_READY 00 0 bytes", "0:0:0 SERVICE_ACTION_IN_16 9e10 32 bytes from"]
 MODE_SENSES = [f"0:0:0 MODE_SENSE {cdb} bytes" for cdb in ("1a003f000400", "1a0008000400", "1a0008001000")]
 SECOND_LOOK = [*PROBE, "0:0:0 INQUIRY 120100002400 36 bytes", *MODE_SENSES, "0:0:0 READ_10 28 4096 bytes"]
 POWER_OFF = ["0:0:0 SYNCHRONIZE_CACHE 35 0 bytes"]
 FIRST_LOOK = [*PROBE, *MODE_SENSES]
+
+
+def explanation_of(place: str) -> Explanation:
+    (only,) = [each for each in EXPLANATIONS if each.where == place]
+    return only
 
 
 def commands(*texts: str) -> Streams:
@@ -76,9 +86,13 @@ def test_a_place_that_one_guest_does_not_have_at_all_is_a_difference() -> None:
     "place",
     [
         CONNECTION,
-        "messages of relid 14",
-        "packets of relid 7 (heartbeat)",
-        "handshake of relid 14 (storvsc)",
+        "relid 14 (storvsc): messages",
+        "sub-channel 1 of relid 14 (storvsc): messages",
+        "sub-channel 1 of relid 13 (netvsc): messages",
+        "relid 7 (heartbeat): packets",
+        "relid 14 (storvsc): handshake",
+        "relid 5 (framebuffer): packets to the host",
+        "relid 13 (netvsc): RNDIS",
         "channel_vp_mapping",
         "devices of the bus",
     ],
@@ -114,7 +128,7 @@ def test_pages_and_gpadl_ids_are_the_guests_own_business() -> None:
     other = messages(journal(*opening(9, 0xE1E10, 4000), *opening(7, 0xE1E11, 5000)))
     rows = list(compare(one, other))
     assert [row for row in rows if row.verdict is not Verdict.EQUAL] == [
-        Row("order in which channels are opened", "7, 9", "9, 7", Verdict.EXPLAINED, EXPLANATIONS[2])
+        Row(ORDER, "relid 7, relid 9", "relid 9, relid 7", Verdict.EXPLAINED, explanation_of(ORDER))
     ]
 
 
@@ -127,8 +141,47 @@ def test_a_message_more_is_not() -> None:
     said = opening(7, 0xE1E10, 100)
     rows = list(compare(messages(journal(*said)), messages(journal(*said, CloseChannel(Relid(7))))))
     assert [(row.where, row.emulated, row.real) for row in rows if row.verdict is Verdict.UNEXPLAINED] == [
-        ("messages of relid 7", "-", "-> CloseChannel relid=7")
+        ("relid 7: messages", "-", "-> CloseChannel relid=7")
     ]
+
+
+def buffer(pages: int, gpadl: int) -> list[Message]:
+    """What netvsc says of a buffer of so many pages: a header with the first 26, and bodies."""
+    words = (pages << 12, *range(26))
+    header = GpadlHeader(Relid(13), GpadlId(gpadl), 8 + 8 * pages, 1, words)
+    return [header, *(GpadlBody(0, GpadlId(gpadl), tuple(range(rest))) for rest in (28, (pages - 26) % 28))]
+
+
+def nic(relid: int = 13, index: int = 0) -> OfferChannel:
+    return OfferChannel(HV_NIC_GUID, UUID(int=1), 0, 0, bytes(120), index, 0, Relid(relid), ConnectionId(relid))
+
+
+def test_only_the_size_of_the_receive_buffer_is_the_guests_own_business() -> None:
+    ring = opening(13, 0xE1E10, 100)
+    for first, last, expected in (
+        (buffer(256, 0xE1E11), buffer(4096, 0xE1E11), [Verdict.EXPLAINED]),
+        (buffer(256, 0xE1E11), buffer(4095, 0xE1E11), [Verdict.UNEXPLAINED]),
+        (buffer(4096, 0xE1E11), buffer(256, 0xE1E11), [Verdict.UNEXPLAINED]),
+    ):
+        one, other = (messages([offered(nic()), *journal(*ring, *each)]) for each in (first, last))
+        assert {row.verdict for row in compare(one, other)} - {Verdict.EQUAL} == set(expected)
+
+
+def offered(offer: OfferChannel) -> Record:
+    return Record(0, "host", "message", (0, 2, encode(offer, Dialect(Version.WIN8))))
+
+
+def test_a_sub_channel_is_compared_by_its_device_and_index_whatever_its_relid() -> None:
+    one, other = (
+        messages(
+            [offered(nic()), offered(nic(first, 1)), offered(nic(second, 2)), *journal(CloseChannel(Relid(first)))]
+        )
+        for first, second in ((16, 17), (17, 16))
+    )
+    places = ["sub-channel 1 of relid 13 (netvsc): messages", "sub-channel 2 of relid 13 (netvsc): messages"]
+    assert [place for place in one if "sub-channel" in place] == places
+    assert [place for place in other if "sub-channel" in place] == places
+    assert [len(other[place]) for place in places] == [2, 1]
 
 
 def table(*rows: str) -> Streams:

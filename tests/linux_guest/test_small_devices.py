@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from host.machine import DeviceSpec
 from lab.linux import sysfs
+from lab.linux.daemon import KVP, VSS, play
 from lab.linux.vm import LinuxVm
 from lab.spec import VmSpec
 from protocol.wire.dynmem import PAGES_IN_2M
@@ -18,7 +19,6 @@ from protocol.wire.ic import IcStatus
 from protocol.wire.kvp import MAX_KEY_SIZE, KvpOperation, KvpPool
 from protocol.wire.synthhid import Button
 from protocol.wire.vss import VssOperation
-from tests.linux_guest.daemon import play
 from tests.linux_guest.evdev import EV_ABS, EV_KEY, EV_REL, Event, Listener
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -26,8 +26,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 KEYBOARD, MOUSE = "AT Translated Set 2 keyboard", "Microsoft Vmbus HID-compliant Mouse"
 KEY_LEFTSHIFT, KEY_H, KEY_I, KEY_RIGHT = 42, 35, 23, 106
 BTN_LEFT, REL_WHEEL, ABS_X, ABS_Y = 0x110, 8, 0, 1
-HV_KVP_MSG, HV_VSS_MSG = 7432, 12
-"""``sizeof`` of what a daemon reads and writes."""
 DRIVERS = {
     "kvp": "hv_utils",
     "vss": "hv_utils",
@@ -145,14 +143,13 @@ def kvp(operation: int, index: int = 0, key: str = "", value: str = "", error: i
     """``struct hv_kvp_msg`` as a daemon writes it: in UTF-8."""
     head = struct.pack("<BBH", operation, 0, 0) if error is None else struct.pack("<I", error)
     data = struct.pack("<III", 1, len(key) + 1, len(value) + 1) + key.encode().ljust(MAX_KEY_SIZE, b"\0")
-    return (head + struct.pack("<I", index) + data + value.encode()).ljust(HV_KVP_MSG, b"\0")
+    return (head + struct.pack("<I", index) + data + value.encode()).ljust(KVP.size, b"\0")
 
 
 async def test_the_host_reads_what_the_guest_says_of_itself(vm: LinuxVm) -> None:
-    register1 = 100
     pairs = {"FullyQualifiedDomainName": "guest.example", "OSName": "Débian"}
     answers = [kvp(0, index, *pair, error=0) for index, pair in enumerate(pairs.items())]
-    await play(vm, "hv_kvp", kvp(register1), [*answers, kvp(0, error=IcStatus.CONTINUE)])
+    await play(vm, KVP, [*answers, kvp(0, error=IcStatus.CONTINUE)])
     while (await counts(vm, "kvp"))["negotiated"] == 0:
         await vm.run("sleep 0.1")
     outcome = await act(vm, "kvp", "enumerate", pool=int(KvpPool.AUTO))
@@ -163,8 +160,8 @@ async def test_the_host_reads_what_the_guest_says_of_itself(vm: LinuxVm) -> None
 
 async def test_a_backup_without_a_daemon_fails_and_with_one_succeeds(vm: LinuxVm) -> None:
     assert await act(vm, "vss", "backup") == IcStatus.FAIL
-    register1, success = 129, bytes(HV_VSS_MSG)
-    await play(vm, "hv_vss", bytes([register1]).ljust(HV_VSS_MSG, b"\0"), [success] * 3)
+    success = bytes(VSS.size)
+    await play(vm, VSS, [success] * 3)
     assert await act(vm, "vss", "backup") == IcStatus.OK
     asked = [int(await vm.run(f"od -An -tu1 -N 1 /tmp/hv_vss.question.{number}")) for number in (1, 2, 3)]
     assert asked == [VssOperation.HOT_BACKUP, VssOperation.FREEZE, VssOperation.THAW]

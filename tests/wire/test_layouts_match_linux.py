@@ -428,7 +428,6 @@ CONSTANTS: dict[str, int] = {
     "HV_KVP_EXCHANGE_MAX_KEY_SIZE": kvp.MAX_KEY_SIZE,
     "HV_KVP_EXCHANGE_MAX_VALUE_SIZE": kvp.MAX_VALUE_SIZE,
     **{f"VSS_OP_{operation.name}": operation for operation in vss.VssOperation},
-    "VSS_HBU_NO_AUTO_RECOVERY": vss.NO_AUTO_RECOVERY,
     "VMBUS_RQST_INIT": vstor.INIT_TRANSACTION,
     "VMBUS_RQST_RESET": vstor.RESET_TRANSACTION,
     **{f"HV_{device.name}": number for number, device in enumerate((*guids.DEVICE_TYPES, guids.UNKNOWN))},

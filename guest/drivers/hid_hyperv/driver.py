@@ -28,8 +28,8 @@ from protocol.wire.synthhid import (
     parse,
 )
 
-RING_SIZE: Final = 10 * PAGE_SIZE
-"""``VMBUS_RING_SIZE(36 * 1024)``: with the control page."""
+RING_SIZE: Final = 9 * PAGE_SIZE
+"""``VMBUS_RING_SIZE(36 * 1024)``: so much has the control page in it (``VMBUS_HEADER_ADJ``)."""
 TIMEOUT: Final = 5.0
 """Seconds for each of the two answers."""
 

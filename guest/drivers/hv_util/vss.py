@@ -6,7 +6,7 @@ from guest.drivers.hv_util.service import Reply, UtilService, UtilWords
 from guest.kernel.memory import Word
 from protocol.wire.guids import HV_VSS_GUID
 from protocol.wire.ic import IcFrame, IcMessage, IcVersion
-from protocol.wire.vss import NO_AUTO_RECOVERY, VssMessage, VssOperation
+from protocol.wire.vss import VssMessage, VssOperation
 
 
 class VssWords(UtilWords):
@@ -25,11 +25,13 @@ class VssService(UtilService[VssWords]):
     words = VssWords
 
     def respond(self, words: VssWords, frame: IcFrame) -> Reply:
-        """``vss_handle_request``: what is not known succeeds, too."""
+        """``vss_handle_request``: what is not known succeeds, too.
+
+        After HOT_BACKUP ``vss_on_msg`` means to say VSS_HBU_NO_AUTO_RECOVERY, but looks for the operation where the
+        daemon has put its result (a union of both), so the flags go back as they came.
+        """
         asked = VssMessage.decode(frame.body)
         match asked.operation:
-            case VssOperation.HOT_BACKUP:
-                return Reply(VssMessage(asked.operation, NO_AUTO_RECOVERY).encode())
             case VssOperation.GET_DM_INFO:
                 return Reply(VssMessage(asked.operation, 0).encode())
             case VssOperation.FREEZE:

@@ -27,8 +27,8 @@ from protocol.wire.synthkbd import (
     ProtocolResponse,
 )
 
-RING_SIZE: Final = 10 * PAGE_SIZE
-"""``KBD_VSC_SEND_RING_BUFFER_SIZE``."""
+RING_SIZE: Final = 9 * PAGE_SIZE
+"""``KBD_VSC_SEND_RING_BUFFER_SIZE``: 36 KiB, the control page included."""
 TIMEOUT: Final = 10.0
 
 

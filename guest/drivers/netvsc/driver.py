@@ -49,8 +49,8 @@ class Netvsc(HvDriver):
     ring_pages: ClassVar[int] = 128
     """Each way, control page included (the module parameter ``ring_size``)."""
     recv_bytes: ClassVar[int] = 1 << 20
-    send_bytes: ClassVar[int] = 192 * 6144
-    """What ``ethtool -G`` sets. Linux's own are 10728 receive sections of 1728 bytes and 192 send sections of 6144."""
+    send_bytes: ClassVar[int] = 170 * 6144
+    """What ``ethtool -G`` sets. Linux has 16 MiB to receive, and to send as many sections as go into 1 MiB."""
 
     def __init__(self, core: Core, bus: Vmbus) -> None:
         super().__init__(core, bus)

@@ -57,7 +57,9 @@ async def rndis_filter_device_add(nic: Nic) -> int:
     with suppress(VmbusError):
         device.speed = await _query_u32(exchange, Oid.GEN_LINK_SPEED)
     try:
-        return RssCapabilities.decode(await exchange.query(Oid.GEN_RECEIVE_SCALE_CAPABILITIES)).receive_queues
+        asked = RssCapabilities(flags=0, interrupt_messages=0, receive_queues=0, table_entries=0).encode()
+        found = await exchange.query(Oid.GEN_RECEIVE_SCALE_CAPABILITIES, asked)
+        return RssCapabilities.decode(found).receive_queues
     except (VmbusError, PeerError):
         return 1
 
@@ -67,26 +69,20 @@ async def _query_u32(exchange: Exchange, oid: int) -> int:
 
 
 async def _set_hwcaps(nic: Nic) -> None:
-    """``rndis_netdev_set_hwcaps``. Simplified: every offload is switched off, for this guest's frames come complete."""
+    """``rndis_netdev_set_hwcaps``. Simplified: as if the host had none: this guest's frames come complete."""
     version = nic.words.nvsp_version
     revision = 3 if version >= NvspVersion.V5 else 2 if version == NvspVersion.V4 else 1
-    asked = pack("<BBH", OBJECT_OFFLOAD, revision, OFFLOAD_SIZES[revision])
+    size = OFFLOAD_SIZES[revision]
+    asked = pack("<BBH", OBJECT_OFFLOAD, revision, size).ljust(size, b"\0")
     found = await nic.exchange.query(Oid.TCP_OFFLOAD_HARDWARE_CAPABILITIES, asked)
     if len(found) < OFFLOAD_SIZES[1]:
         raise VmbusError(errno.EINVAL, f"netvsc: {len(found)} bytes of offload capabilities")
     capabilities = Offload.decode(found.ljust(Offload.layout.size, b"\0"))
     if (capabilities.object_type, capabilities.revision > 0) != (OBJECT_OFFLOAD, True):
         raise VmbusError(errno.EINVAL, "netvsc: the offload capabilities are none")
-    off = OffloadSetting.DISABLED
     parameters = OffloadParameters(
         size=OFFLOAD_PARAMETERS_SIZE_V4 if version <= NvspVersion.V4 else OffloadParameters.layout.size,
-        ipv4_checksum=off,
-        tcp_ipv4_checksum=off,
-        udp_ipv4_checksum=off,
-        tcp_ipv6_checksum=off,
-        udp_ipv6_checksum=off,
-        lso_v2_ipv4=off,
-        lso_v2_ipv6=off,
+        ipv4_checksum=OffloadSetting.DISABLED,
     )
     await nic.exchange.set(Oid.TCP_OFFLOAD_PARAMETERS, parameters.encode()[: parameters.size])
 

@@ -60,7 +60,7 @@ class Balloon(SingleChannel):
         self._expected: DmType | None = None
         self._moved = 0
         self._transaction = 0
-        self._up = self._down = self._reports = 0
+        self._up = self._down = self._reports = self._informed = 0
         self._timer: Timer | None = None
         self._cycle = Periodic(services, every, self._turn) if every else None
         self.version: int | None = None
@@ -73,6 +73,7 @@ class Balloon(SingleChannel):
             "ballooned_pages": self._ledger.pages,
             "balloons": self._up,
             "unballoons": self._down,
+            "informed": self._informed,
             "status_reports": self._reports,
             "available_pages": self.status.available if self.status else 0,
             "committed_pages": self.status.committed if self.status else 0,
@@ -168,6 +169,7 @@ class Balloon(SingleChannel):
                 self._cycle.start()
 
     def _inform(self) -> None:
+        self._informed += 1
         self._post(DmType.INFO_MESSAGE, MaxPageCount.of(self._guest_pages).encode())
 
     def _answer(self, type: int, body: bytes) -> None:

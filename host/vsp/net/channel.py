@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass
 from itertools import count
 
 from host.vsp.device import Offer, Services, VspChannel
-from host.vsp.endpoint import Endpoint
+from host.vsp.endpoint import FROM_GUEST, TO_GUEST, Endpoint
 from host.vsp.net.frames import frame_of
 from host.vsp.net.nic import Nic
 from host.vsp.net.send_buffer import rndis_messages
 from protocol.errors import PeerError
 from protocol.ring import COMPLETION_REQUESTED, Packet, PacketType
 from protocol.ring.transfer_pages import TransferRange, encode
+from protocol.wire.layout import Readable
 from protocol.wire.nvsp import NvspMessage, RndisPacket, RndisPacketComplete, type_of
 from protocol.wire.nvsp_numbers import RECEIVE_BUFFER_ID, ChannelType, NvspStatus
 from protocol.wire.rndis import BadRndis, RndisType, split
@@ -90,6 +91,11 @@ class NetChannel(ABC):
         message = RndisPacket(channel_type).encode()
         self.post(PacketType.TRANSFER_PAGES, message, id, COMPLETION_REQUESTED, encode(RECEIVE_BUFFER_ID, ranges))
 
+    def answer(self, place: TransferRange, message: bytes) -> None:
+        """Tell the guest of an RNDIS control message in the receive buffer."""
+        self._note(TO_GUEST, message)
+        self.lend([place], ChannelType.CONTROL)
+
     def forget(self) -> None:
         """The receive buffer is gone, or the channel: a completion of what was lent means nothing any more."""
         self.nic.counts.of(self.index).abandoned_frames += sum(loan.frames for loan in self._lent.values())
@@ -158,5 +164,11 @@ class NetChannel(ABC):
         if self.index:
             raise BadRndis(f"RNDIS control message on sub-channel {self.index}")
         for kind, message in split(data):
+            self._note(FROM_GUEST, message)
             self.nic.counts.control += 1
             self.nic.control.receive(kind, message)
+
+    def _note(self, direction: str, message: Readable) -> None:
+        """The event ``rndis``: relid, direction, and a control message, which no packet has in it."""
+        if self._services.journal and self._channel:
+            self._services.journal("rndis", self._channel.relid, direction, bytes(message))

@@ -28,6 +28,9 @@ class Lender(Protocol):
     def lend(self, ranges: Sequence[TransferRange], channel_type: ChannelType) -> None:
         """Tell the guest of messages in the receive buffer."""
 
+    def answer(self, place: TransferRange, message: bytes) -> None:
+        """Tell the guest of a control message there."""
+
     def forget(self) -> None:
         """What was lent is lost: the receive buffer is gone."""
 
@@ -163,5 +166,4 @@ class Nic:
         """In their order, as far as there are sub-allocations for them."""
         buffer = self.receive_buffer
         while buffer and self._answers and (place := buffer.put_control(self._answers[0])):
-            self._answers.popleft()
-            self.channels[PRIMARY].lend([place], ChannelType.CONTROL)
+            self.channels[PRIMARY].answer(place, self._answers.popleft())

@@ -1,8 +1,9 @@
 """The guest's side of the SynIC and every control message, from the host's journal.
 
 Each channel is a sequence of its own, both directions together: within it every message answers or follows another.
-What belongs to no channel, and the offers, are one more. How these sequences interleave is one line for itself, for the
-kernel probes devices at the same time.
+What belongs to no channel, and the offers of devices, are one more; the offer of a sub-channel is the first message of
+its own. The bodies of a GPADL are one item. How these sequences interleave is one line for itself, for the kernel
+probes devices at the same time.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
+from lab.linux.differential.channels import Channels
 from lab.linux.differential.streams import Item, Streams, lines
 from lab.trace import MESSAGES, MessageDecoder
 from protocol.ids import PAGE_SIZE, GpadlId, Relid
@@ -50,11 +52,12 @@ def messages(records: Iterable[Record]) -> Streams:
         if record.event in MESSAGES:
             _, status, payload = record.fields
             reader.read(MESSAGES[record.event], payload, status if record.event == "post" else 0)
-    channels = sorted(relid for relid in reader.by_relid if relid is not None)
+    relids = sorted(relid for relid in reader.by_relid if relid is not None)
+    named = sorted((reader.channels.place(relid), relid) for relid in relids)
     return {
         CONNECTION: reader.by_relid[None],
-        "order in which channels are opened": [_order(map(str, reader.opened))],
-        **{f"messages of relid {relid}": reader.by_relid[relid] for relid in channels},
+        "order in which channels are opened": [_order(map(reader.channels.name, reader.opened))],
+        **{f"{reader.channels.name(relid)}: messages": reader.by_relid[relid] for _, relid in named},
     }
 
 
@@ -64,9 +67,10 @@ def _order(names: Iterable[str]) -> Item:
 
 
 class _Reader:
-    """Follows the dialect, and which GPADL is whose."""
+    """Follows the dialect, who is who, and which GPADL is whose."""
 
     def __init__(self) -> None:
+        self.channels = Channels()
         self.by_relid: dict[Relid | None, list[Item]] = defaultdict(list)
         self.opened: list[Relid] = []
         self._decoder = MessageDecoder()
@@ -74,8 +78,11 @@ class _Reader:
 
     def read(self, arrow: str, payload: bytes, status: int) -> None:
         message = self._decoder.decode(payload)
-        relid: Relid | None = None if isinstance(message, OfferChannel) else getattr(message, "relid", None)
-        if isinstance(message, GpadlHeader):
+        relid: Relid | None = getattr(message, "relid", None)
+        if isinstance(message, OfferChannel):
+            self.channels.add(message)
+            relid = message.relid if message.sub_channel_index else None
+        elif isinstance(message, GpadlHeader):
             earlier = sum(owner == message.relid for owner, _ in self._gpadls.values())
             self._gpadls[message.gpadl] = message.relid, earlier + 1
         elif isinstance(message, OpenChannel):
@@ -83,7 +90,11 @@ class _Reader:
         if relid is None and (gpadl := getattr(message, "gpadl", None)) in self._gpadls:
             relid = self._gpadls[gpadl][0]
         refused = f" (status {status:#x})" if status else ""
-        self.by_relid[relid].append(Item(type(message).__name__, f"{arrow} {self._text(message)}{refused}"))
+        items, item = self.by_relid[relid], Item(type(message).__name__, f"{arrow} {self._text(message)}{refused}")
+        if isinstance(message, GpadlBody) and items[-1].name == item.name:
+            items[-1] = Item(item.name, f"{items[-1].text}, {item.text}")
+        else:
+            items.append(item)
 
     def _text(self, message: ControlMessage) -> str:
         fields = ((field.name, getattr(message, field.name)) for field in dataclasses.fields(message))  # type: ignore[arg-type]

@@ -1,56 +1,54 @@
-"""Starts the VM with either guest and writes down what host and guest say. Nothing is done but boot and shut down."""
+"""Starts the VM with either guest, lets it do what is compared, and writes down what host and guest say."""
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from guest.machine import DRIVERS
-from lab.failure import VmFailure
+from host.machine import DeviceSpec, instance_of
 from lab.linux import sysfs
-from lab.linux.differential import files, messages, packets
+from lab.linux.differential import files, messages, packets, scenario
+from lab.linux.differential.channels import Channels
 from lab.linux.differential.files import Device, GuestFiles
 from lab.linux.differential.streams import Streams
 from lab.linux.vm import LinuxVm
 from lab.spec import VmSpec
-from lab.supervised import SupervisedVm
 from lab.vm import VM
-from protocol.errors import ExitCode
 from protocol.journal import unpack
-from protocol.wire.guids import device_type
 from protocol.wire.messages import OfferChannel, decode
 from protocol.wire.versions import Dialect, Version
 
 MAPPINGS = "cat /sys/bus/vmbus/devices/*/channel_vp_mapping"
-DISK_ATTACHED = "dmesg | grep -q 'Attached SCSI'"
-"""The last line of ``sd_probe``: partitions have been looked for."""
-PATIENCE_SECONDS = 20.0
-LOOK_SECONDS = 0.05
-FIRST_ANSWERS = ("heartbeat", "timesync")
-"""Services whose first exchange is part of the comparison; the third, shutdown, is asked at the end."""
 
 
-async def emulated(spec: VmSpec) -> Streams:
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Everything that is compared, and the names of the devices in the order in which they got their sub-channels."""
+
+    streams: Streams
+    sub_channel_order: list[str]
+
+
+async def emulated(spec: VmSpec) -> Observed:
     """The vCPU workers under policy ``legacy``."""
     return await _traced(replace(spec, name=f"{spec.name}-emulated", policy="legacy", linux=None), _emulated)
 
 
-async def real(spec: VmSpec) -> Streams:
+async def real(spec: VmSpec) -> Observed:
     """The kernel under QEMU."""
     return await _traced(replace(spec, name=f"{spec.name}-real"), _real)
 
 
 async def _emulated(spec: VmSpec) -> GuestFiles:
     async with VM(spec) as vm:
-        await vm.settled()
-        await _first_answers(vm)
+        await scenario.with_emulated(vm)
         channels = list(vm.guest.channels())
         names = ("", *(driver.name for driver in DRIVERS))
         found = GuestFiles(
-            {relid: _device(words.offer, names[words.driver]) for relid, words in channels},
+            {relid: _device(words.offer, names[words.driver]) for relid, words in channels if not words.primary_relid},
             [(relid, words.target_cpu) for relid, words in channels],
             vm.files.read("/proc/interrupts").decode(),
         )
@@ -66,9 +64,7 @@ def _device(offer: bytes, driver: str) -> Device:
 
 async def _real(spec: VmSpec) -> GuestFiles:
     async with LinuxVm(spec) as vm:
-        if not await sysfs.wait_for(vm, DISK_ATTACHED):
-            raise VmFailure(ExitCode.DEVICE, "the kernel found no disk on its SCSI controller")
-        await _first_answers(vm)
+        await scenario.with_kernel(vm)
         mapping = [line.split(":") for line in (await vm.run(MAPPINGS)).split()]
         devices = await sysfs.devices(vm)
         found = GuestFiles(
@@ -80,27 +76,26 @@ async def _real(spec: VmSpec) -> GuestFiles:
     return found
 
 
-async def _first_answers(vm: SupervisedVm) -> None:
-    """Wait until the guest has answered the first message of each service that speaks by itself."""
-    for _ in range(round(PATIENCE_SECONDS / LOOK_SECONDS)):
-        devices = (await vm.host("snapshot"))["devices"]
-        if all(devices[name]["counts"]["answered"] for name in FIRST_ANSWERS):
-            return
-        await asyncio.sleep(LOOK_SECONDS)
-    raise VmFailure(ExitCode.CHECK_FAILED, f"no answer of {' and '.join(FIRST_ANSWERS)} in {PATIENCE_SECONDS:.0f} s")
+def _unwatched(device: DeviceSpec) -> DeviceSpec:
+    """How much is drawn, and whether the console is there before the host asks for it, are questions of time."""
+    if device.kind != "framebuffer":
+        return device
+    return replace(device, options={**device.options, "watched": False})
 
 
-async def _traced(spec: VmSpec, run: Callable[[VmSpec], Awaitable[GuestFiles]]) -> Streams:
-    """Run it with a journal, and take everything apart that is compared."""
+async def _traced(spec: VmSpec, run: Callable[[VmSpec], Awaitable[GuestFiles]]) -> Observed:
+    """Run it with a journal, nobody looking at its screen, and take everything apart that is compared."""
     with tempfile.NamedTemporaryFile(prefix="vmbus-lab-") as journal:
-        found = await run(replace(spec, trace=journal.name))
+        found = await run(replace(spec, trace=journal.name, devices=[*map(_unwatched, spec.devices)]))
         records = list(unpack(Path(journal.name).read_bytes()))
-    kinds = {relid: device_type(device.class_id).irq_name or "" for relid, device in found.devices.items()}
-    return {
+    channels = Channels.of(records)
+    names = {instance_of(device.name): device.name for device in spec.devices}
+    streams = {
         **messages.synic(records),
         **messages.messages(records),
-        **packets.packets(records, kinds),
+        **packets.packets(records, channels),
         **files.placement(found.mapping),
         **files.devices(found.devices),
         **files.interrupts(found.interrupts),
     }
+    return Observed(streams, [names[instance] for instance in channels.order_of_sub_channels()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from rich.console import Console
@@ -19,8 +20,14 @@ WIDTH_WITHOUT_TERMINAL: Final = 160
 
 
 async def differences(spec: VmSpec) -> list[Row]:
-    """Start ``spec``, which says what Linux is booted from, twice, and compare."""
-    return list(compare(await observe.emulated(spec), await observe.real(spec)))
+    """Start ``spec``, which says what Linux is booted from, twice, and compare.
+
+    Where sub-channels go depends on which device asks for them first, and that is open (the drivers are probed
+    asynchronously). So the second host offers them in the order of the first.
+    """
+    emulated = await observe.emulated(spec)
+    real = await observe.real(replace(spec, sub_channel_order=emulated.sub_channel_order))
+    return list(compare(emulated.streams, real.streams))
 
 
 async def run_diff(spec: VmSpec) -> ExitCode:
