@@ -6,6 +6,7 @@ loss, unless the device has been taken down or away meanwhile; then the frames u
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Final
 
@@ -120,6 +121,8 @@ class NetLoad(Program):
                 try:
                     await self._devices.up(self._device)
                 except OSError as error:
+                    if error.errno == errno.ENODEV:  # it is going already; another may come
+                        continue
                     self.fail(f"{self._device.name} does not come up: {error.strerror}")
             await self.changed.wait_event(lambda: self.is_alone() or is_new(), self._device.changed)
         self.end()
