@@ -139,14 +139,17 @@ class GuestCpu:
         offline = [str(cpu) for cpu in range(self.core.cpus) if not online >> cpu & 1]
         if offline:
             raise OperatorError(f"programs run on every CPU: bring CPU {', '.join(offline)} online before")
+        self._note("program", name, arguments)
         self._programs[name].start(**arguments)
 
     def stop_program(self, name: str) -> None:
         """Have all CPUs end a program."""
+        self._note("stop", name)
         self._programs[name].stop()
 
     async def settled(self) -> None:
         """On the connect CPU: return when every device that the host offered has been probed."""
+        self._note("settle")
         bus = self.system.bus
         while not (self._boot.finished and bus.counts.messages[AllOffersDelivered.number]):
             await self.core.sleep(SETTLE_LOOK_SECONDS)
@@ -156,6 +159,7 @@ class GuestCpu:
             await self.core.sleep(SETTLE_LOOK_SECONDS)
         for driver in bus.drivers:
             driver.check_matched(channel.offer.class_id for channel in bus.channels)
+        self._note("settled")
 
     async def write(self, path: str, data: bytes) -> int:
         """``open(2)`` and one ``write(2)`` by a process on this CPU: the byte count, or the negative errno.
@@ -164,17 +168,23 @@ class GuestCpu:
         """
         if self.core.dead:
             raise OperatorError(f"CPU {self.core.cpu} is offline: have another one write")
+        self._note("write", path, data.decode("latin-1"))
         try:
             result = await self.system.files.write(path, data)
         except OSError as error:
             result = -(error.errno or errno.EIO)
-        if self._journal is not None:
-            self._journal("write", path, data.decode("latin-1"), result)
+        self._note("written", path, result)
         return result
 
     def inject(self, fault: str, **arguments: Any) -> None:
         """Break something on purpose."""
+        self._note("inject", fault, arguments)
         inject(FAULTS, self.system, fault, **arguments)
+
+    def _note(self, event: str, *fields: Any) -> None:
+        """What somebody outside had this CPU do: the run depends on it besides the guest."""
+        if self._journal is not None:
+            self._journal(event, *fields)
 
     def snapshot(self) -> dict[str, Any]:
         """What this CPU's port and core have counted; the rest is in kernel memory."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from host.hypervisor.vp import VirtualProcessor
 from host.machine import Machine
@@ -12,6 +13,7 @@ from host.vsp.net.netvsp import Netvsp
 from host.vsp.storage.faults import FlippedByte
 from host.vsp.storage.storvsp import Storvsp
 from protocol.ids import VpIndex
+from protocol.inject import inject
 from protocol.port.envelope import IPI, ToPort, read_to_port, to_port
 from protocol.wire.synic import MESSAGE_SINT
 
@@ -156,3 +158,9 @@ FAULTS: dict[str, Callable[..., None]] = {
         lose_ipi,
     )
 }
+
+
+def break_host(machine: Machine, fault: str, **arguments: Any) -> None:
+    """Do ``fault`` to a running host, and write it down. Raises OperatorError for one that there is not."""
+    machine.note("inject", fault, arguments)
+    inject(FAULTS, machine, fault, **arguments)

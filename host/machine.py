@@ -184,10 +184,10 @@ class Machine:
 
     # --- the shell ----------------------------------------------------------------------------------------------------
 
-    def note_operator(self, verb: str, arguments: dict[str, Any]) -> None:
-        """The event ``operator``: what the run depends on besides the guest."""
+    def note(self, event: str, what: str, arguments: dict[str, Any]) -> None:
+        """What somebody outside had the host do: the run depends on it besides the guest."""
         if self._journal:
-            self._journal("operator", verb, arguments)
+            self._journal(event, what, arguments)
 
     def complain(self, error: PeerError | OperatorError) -> None:
         """Somebody has done something wrong, and the VM goes on."""
@@ -222,6 +222,7 @@ class Machine:
             "relids": {relid: asdict(counts) for relid, counts in self.server.relids().items()},
             "heard": self.server.messages()[0],
             "said": self.server.messages()[1],
+            "overtaken": self.server.overtaken(),
             "unheard": dict(self.partition.unheard),
             "devices": {
                 name: {"kind": spec.kind, "counts": self.devices[name].counts()} for name, spec in self._specs.items()

@@ -45,5 +45,5 @@ VERBS: Final[dict[str, Callable[..., None]]] = {verb.__name__: verb for verb in 
 
 def operate(machine: Machine, verb: str, answered: Answered, **arguments: Any) -> None:
     """Carry out a verb; ``answered`` gets its result, once. Raises OperatorError if it cannot be."""
-    machine.note_operator(verb, arguments)
+    machine.note("operator", verb, arguments)
     VERBS[verb](machine, answered, **arguments)

@@ -26,6 +26,7 @@ def disk_for(spec: VmSpec, image_bytes: int) -> Iterator[VmSpec]:
     for disk in spec.disks:
         if not Path(disk.path).is_file():
             raise OperatorError(f"there is no disk image at {disk.path}: give --disk a raw image file")
+    image_bytes = spec.image_bytes or image_bytes
     with ExitStack() as images:
 
         def image(number: int) -> str:
@@ -42,7 +43,21 @@ def disk_for(spec: VmSpec, image_bytes: int) -> Iterator[VmSpec]:
         if controllers and not disks:
             named = devices[controllers[0]].options.get("disks")
             disks = [DiskSpec(image(0), writable=True)] if named is None else [DiskSpec(**disk) for disk in named]
-        yield replace(spec, disks=disks, devices=devices)
+        yield replace(spec, disks=disks, devices=devices, image_bytes=image_bytes)
+
+
+def without_made_disks(spec: VmSpec) -> VmSpec:
+    """The VM as it was before ``disk_for``, which gives it images of the same content again."""
+    return replace(
+        spec,
+        disks=[disk for disk in spec.disks if not _made(disk.path)],
+        devices=[_without_made_disks(device) for device in spec.devices],
+    )
+
+
+def _made(path: str) -> bool:
+    """Images that are made for a run have no name of their own."""
+    return path.startswith("/proc/")
 
 
 def devices_of(spec: VmSpec) -> list[DeviceSpec]:
@@ -71,3 +86,9 @@ def images_of(spec: VmSpec) -> dict[str, Path]:
 
 def _with_disks(device: DeviceSpec, *disks: DiskSpec) -> DeviceSpec:
     return replace(device, options={**device.options, "disks": [asdict(disk) for disk in disks]})
+
+
+def _without_made_disks(device: DeviceSpec) -> DeviceSpec:
+    if not any(_made(disk["path"]) for disk in device.options.get("disks", ())):
+        return device
+    return replace(device, options={key: value for key, value in device.options.items() if key != "disks"})

@@ -36,6 +36,10 @@ class Load(Protocol):
     async def ended(self) -> None:
         """Wait until everything is back. Raises ``VmFailure``: something was lost or damaged, or never comes."""
 
+    @property
+    def begun(self) -> bool:
+        """Somebody has started it."""
+
     def done(self) -> int:
         """How much has come back since the first start."""
 
@@ -76,6 +80,10 @@ class StorageLoad:
     async def ended(self) -> None:
         await wait_for_end(self._vm, self._words[0], self.name)
 
+    @property
+    def begun(self) -> bool:
+        return bool(self._words[0].run)
+
     def done(self) -> int:
         return self._before + self._ended_well()
 
@@ -103,6 +111,10 @@ class NetworkLoad:
         await self._vm.start_program(self._program, frames=frames, seed=self._vm.spec.seed + self._runs)
 
     @property
+    def begun(self) -> bool:
+        return bool(self._words[0].run)
+
+    @property
     def finished(self) -> bool:
         """The last run has ended."""
         return bool(self._words[0].finished)
@@ -126,6 +138,13 @@ class NetworkLoad:
 
     def _returned(self) -> int:
         return sum(stream.returned for stream in self._streams)
+
+
+def begun_loads(vm: Vm) -> list[Load]:
+    """Those that somebody has started, whether or not their devices are still there."""
+    nics = range(len(vm.memory.find(NetDeviceWords)))
+    every: list[Load] = [StorageLoad(vm), *(NetworkLoad(vm, index) for index in nics)]
+    return [load for load in every if load.begun]
 
 
 def loads_of(vm: Vm) -> list[Load]:

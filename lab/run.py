@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lab.api import Vm
 from lab.console import Console
 from lab.output import save_json
+from lab.report import Report
 from lab.workload import DiskWork, exchange_frames, has_disk
 from protocol.errors import ExitCode
 
@@ -39,9 +40,14 @@ async def run(vm: Vm, options: RunOptions, console: Console, stop: asyncio.Event
         report.facts["sha256"] = disk.digest
         report.checks[:0] = await disk.checks()
     report.checks += frames
+    return verdict(vm, report, console, options.json_path)
+
+
+def verdict(vm: Vm, report: Report, console: Console, json_path: str | None) -> ExitCode:
+    """Show the report, write it if that is wanted, and say how the run ends."""
     console.result(vm.files.read("/proc/interrupts").decode(), report)
-    if options.json_path is not None:
-        save_json(options.json_path, report.to_plain())
+    if json_path is not None:
+        save_json(json_path, report.to_plain())
     if report.failed:
         return ExitCode.CHECK_FAILED
     return ExitCode.DEVICE if report.mistakes else ExitCode.SUCCESS

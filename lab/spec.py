@@ -54,6 +54,10 @@ class VmSpec:
     max_version: str = "5.3"
     time_scale: float = 1.0
     trace: str | None = None
+    trace_events: list[str] = field(default_factory=list)
+    """Kinds of events that the journal is kept to; all, if it names none."""
+    image_bytes: int = 0
+    """Of each image that was made for this run, because a SCSI controller came without a disk."""
     linux: LinuxSpec | None = None
     """A real kernel as the guest, instead of the vCPU workers."""
     devices: list[DeviceSpec] = field(default_factory=lambda: list(SMALL))

@@ -32,11 +32,13 @@ from guest.process.locks import InheritedLocks
 from guest.process.worker import WorkerSpec, run_worker
 from host.process.main import HostSpec, run_host
 from lab import rundir
+from lab.description import opening
 from lab.machine import Outside, guest_spec, machine_spec
 from lab.spec import LinuxSpec, VmSpec
 from protocol.errors import ExitCode, OperatorError
 from protocol.journal import merge, pack
 from protocol.shell.child import explain
+from protocol.shell.journal_file import JournalFile
 from protocol.shell.memory import GuestRam
 
 KERNEL_BYTES = 16 << 20
@@ -100,7 +102,7 @@ class Supervisor:
 
     # --- children -------------------------------------------------------------------------------------------------
 
-    def _fork(self, name: str, run: Callable[[int, int, int | None], int], kill_with_us: bool) -> None:
+    def _fork(self, name: str, run: Callable[[int, int, JournalFile | None], int], kill_with_us: bool) -> None:
         """Start a child that runs ``run(life, status, journal)``."""
         status_read, status_write = os.pipe()
         journal = self._journal()
@@ -130,13 +132,13 @@ class Supervisor:
         finally:
             os._exit(code)
 
-    def _journal(self) -> int | None:
+    def _journal(self) -> JournalFile | None:
         """An unnamed file for one process's records: it survives the process, and nothing is left."""
         if self._trace is None:
             return None
-        journal = tempfile.TemporaryFile(buffering=0, dir=Path(self._trace.name).parent)  # noqa: SIM115
+        journal = tempfile.TemporaryFile(buffering=0, dir=Path(self._trace.name).resolve().parent)  # noqa: SIM115
         self.journals.append(journal)
-        return journal.fileno()
+        return JournalFile(journal.fileno(), tuple(self.spec.trace_events))
 
     def start(self) -> None:
         """Start the host, then what runs the guest; each process says when it is ready."""
@@ -160,7 +162,7 @@ class Supervisor:
         ).write()
         tell("started")
 
-    def _host(self, supervisor: int, life: int, status: int, journal: int | None) -> int:
+    def _host(self, supervisor: int, life: int, status: int, journal: JournalFile | None) -> int:
         """The host takes the directory away with it: supervisor and command may both have been killed."""
         spec = HostSpec(str(self.directory), self.epoch, machine_spec(self.spec, self.outside))
         return run_host(spec, self.ram, life, status, journal, partial(rundir.remove, self.spec.name, supervisor))
@@ -280,6 +282,7 @@ class Supervisor:
             journal.seek(0)
             parts.append(journal.read())
         with trace:
+            trace.write(pack(opening(self.spec)))
             trace.writelines(pack(record) for record in merge(parts))
 
 

@@ -65,8 +65,14 @@ def describe(record: Record, decoder: MessageDecoder) -> str:
             return f"VP {vp} {arrow} {decoder.text(payload)}{status}"
         case "signals", (vp, signals):
             return f"VP {vp} <- {', '.join(map(_signal, signals))}"
-        case "write", (path, text, result):
-            return f"{path} := {text!r}: {result if result >= 0 else errno.errorcode.get(-result, result)}"
+        case "vm", (description,):
+            return str(description)
+        case "course", (journal,):
+            return f"{len(journal)} bytes of the journal that the simulation follows"
+        case "write", (path, text):
+            return f"{path} := {text!r}"
+        case "written", (path, result):
+            return f"{path}: {result if result >= 0 else errno.errorcode.get(-result, result)}"
         case "interrupt", (vector,):
             return f"vector {vector:#x}"
         case "doorbell", (vp, status, connection):

@@ -9,7 +9,7 @@ order, give its trace hash.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import msgpack
@@ -63,17 +63,24 @@ def merge(journals: Iterable[bytes]) -> list[Record]:
 
 
 class Recorder:
-    """Writes the records of one participant through ``write``; this is the ``journal`` that cores are given."""
+    """Writes the records of one participant through ``write``; this is the ``journal`` that cores are given.
 
-    __slots__ = ("_now", "_who", "_write")
+    With ``only``, events of other kinds are left out.
+    """
 
-    def __init__(self, who: str, now: Callable[[], int], write: Callable[[bytes], object]) -> None:
+    __slots__ = ("_now", "_only", "_who", "_write")
+
+    def __init__(
+        self, who: str, now: Callable[[], int], write: Callable[[bytes], object], only: Collection[str] = ()
+    ) -> None:
         self._who = who
         self._now = now
         self._write = write
+        self._only = frozenset(only)
 
     def __call__(self, event: str, *fields: Any) -> None:
-        self._write(pack(Record(self._now(), self._who, event, fields)))
+        if not self._only or event in self._only:
+            self._write(pack(Record(self._now(), self._who, event, fields)))
 
 
 def digest(records: Iterable[Record]) -> str:

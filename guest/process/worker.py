@@ -8,11 +8,9 @@ other code.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import zmq
@@ -24,11 +22,11 @@ from guest.kernel.memory import KernelMemory
 from guest.machine import GuestCpu, GuestSpec
 from guest.process.lockup import SoftLockups
 from protocol.ids import Cpu, VpIndex
-from protocol.journal import Recorder
 from protocol.port.vp_port import VpPort
 from protocol.shell.child import Child
 from protocol.shell.control import ControlServer
 from protocol.shell.fence import full_fence
+from protocol.shell.journal_file import JournalFile
 from protocol.shell.memory import GuestRam
 from protocol.shell.port_socket import PortSocket
 from protocol.shell.pump import Pump
@@ -75,14 +73,14 @@ class Worker:
         kernel: memoryview,
         bank: LockBank,
         child: Child,
-        journal: int | None,
+        journal: JournalFile | None,
     ) -> None:
         self.child = child
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         wire = PortSocket(context, spec.directory, VpIndex(spec.cpu))
         clock = LoopClock(child, spec.epoch)
         self.port = VpPort(VpIndex(spec.cpu), ram, wire)
-        recorder = Recorder(f"cpu{spec.cpu}", clock.now, partial(os.write, journal)) if journal is not None else None
+        recorder = journal.recorder(f"cpu{spec.cpu}", clock.now) if journal is not None else None
         self.core = Core(Cpu(spec.cpu), spec.cpus, self.port, KernelMemory(kernel), bank, clock)
         if spec.guest.modules:
             self.lockups = SoftLockups(spec.guest.module_names, lambda: spec.cpu)
@@ -133,7 +131,7 @@ def run_worker(
     bank: LockBank,
     life: int,
     status: int,
-    journal: int | None,
+    journal: JournalFile | None,
 ) -> int:
     """The body of a worker process; returns its exit code."""
     child = Child(f"cpu{spec.cpu}", life, status)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,19 +10,18 @@ from typing import Any
 
 import zmq
 
-from host.faults import FAULTS
+from host.faults import break_host
 from host.machine import Machine, MachineSpec
 from host.operator import VERBS, operate
 from host.process.disk import ImageFile
 from host.process.services import LoopServices
 from host.vsp.kind import Disk
 from protocol.ids import VpIndex
-from protocol.inject import inject
-from protocol.journal import Recorder
 from protocol.port.envelope import EnvelopeError
 from protocol.shell.child import Child
 from protocol.shell.control import ControlServer
 from protocol.shell.fence import full_fence
+from protocol.shell.journal_file import JournalFile
 from protocol.shell.memory import GuestRam
 from protocol.shell.pump import Pump, take
 
@@ -96,12 +94,12 @@ class Bus:
 class HostProcess:
     """The process."""
 
-    def __init__(self, spec: HostSpec, ram: GuestRam, child: Child, journal: int | None) -> None:
+    def __init__(self, spec: HostSpec, ram: GuestRam, child: Child, journal: JournalFile | None) -> None:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._child = child
         self._bus = Bus(context, spec.directory, spec.machine.vcpus)
         self._services = LoopServices(child.loop, spec.epoch)
-        recorder = Recorder("host", self._services.now, partial(os.write, journal)) if journal is not None else None
+        recorder = journal.recorder("host", self._services.now) if journal is not None else None
         self.machine = Machine(
             spec.machine, ram, self._bus.transmit, self._services, self._open_disk, full_fence, recorder
         )
@@ -122,7 +120,7 @@ class HostProcess:
                 "snapshot": self.machine.snapshot,
                 **{verb: partial(self._operate, verb) for verb in VERBS},
                 "channel": self.machine.channel,
-                "inject": lambda fault, **arguments: inject(FAULTS, self.machine, fault, **arguments),
+                "inject": lambda fault, **arguments: break_host(self.machine, fault, **arguments),
             },
             self._after,
         )
@@ -155,7 +153,7 @@ class HostProcess:
 
 
 def run_host(
-    spec: HostSpec, ram: GuestRam, life: int, status: int, journal: int | None, last_will: Callable[[], object]
+    spec: HostSpec, ram: GuestRam, life: int, status: int, journal: JournalFile | None, last_will: Callable[[], object]
 ) -> int:
     """The body of the host process; returns its exit code. ``last_will``: what to do when the supervisor is gone."""
     child = Child("host", life, status, last_will)

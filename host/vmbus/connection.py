@@ -71,6 +71,7 @@ class Connection:
         self.relids = Relids()
         self.heard: Counter[str] = Counter()
         self.said: Counter[str] = Counter()
+        self.overtaken = 0
         self.gpadls = Gpadls(self, lambda relid: self.relids.find(relid).revoked)
         self.channels: list[Channel] = []
         self._message_port = message_port

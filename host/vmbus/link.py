@@ -20,6 +20,8 @@ class Link(Protocol):
     """One connection between a guest and a server, from inside the server."""
 
     options: HostOptions
+    overtaken: int
+    """MODIFYCHANNELs that got no answer, because the channel was closed or rescinded before."""
 
     @property
     def hypervisor(self) -> Hypervisor:

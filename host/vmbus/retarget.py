@@ -129,9 +129,11 @@ class Retarget:
         overtaken = len(self._waiting) + (self._current is not None)
         self._current = None
         self._waiting.clear()
-        if self._link.options.answer_modify_overtaken:
-            for _ in range(overtaken):
-                self._answer(NtStatus.UNSUCCESSFUL)
+        if not self._link.options.answer_modify_overtaken:
+            self._link.overtaken += overtaken
+            return
+        for _ in range(overtaken):
+            self._answer(NtStatus.UNSUCCESSFUL)
 
     def _answer(self, status: int, after: frozenset[VpIndex] = frozenset()) -> None:
         relid = self._relid()

@@ -163,6 +163,10 @@ class VmbusServer:
         """How many messages of each name the guest sent, and how many it was sent."""
         return dict(self._connection.heard), dict(self._connection.said)
 
+    def overtaken(self) -> int:
+        """How many MODIFYCHANNELs were never answered, because their channel was closed or rescinded before."""
+        return self._connection.overtaken
+
     def relids(self) -> dict[Relid, Counts]:
         """What was counted under each relid, over all the channels that have had it."""
         return self._connection.relids.counts()

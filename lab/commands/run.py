@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from typing import Any, Final
 
 import click
 
 from lab.commands import options
+from lab.commands.ending import interruptible
 from lab.console import Console
-from lab.failure import VmFailure
 from lab.image import disk_for
 from lab.run import DEFAULT_IMAGE_BYTES, RunOptions, run
 from lab.vm import VM
@@ -31,26 +30,18 @@ NEXT_STEPS: Final = [
 def command(**chosen: Any) -> None:
     """Run a VM: a supervisor, a host process, and one worker process per vCPU."""
 
+    stop = asyncio.Event()
+
+    def asked() -> bool:
+        """The first Ctrl-C ends a run without a duration as if it were over."""
+        if chosen["duration"] or stop.is_set():
+            return False
+        stop.set()
+        return True
+
     async def body() -> ExitCode:
-        stop, interrupted = asyncio.Event(), asyncio.Event()
-        task = asyncio.current_task()
-        assert task is not None
+        with disk_for(options.vm_spec(chosen), DEFAULT_IMAGE_BYTES) as spec, Console(NEXT_STEPS) as console:
+            async with VM(spec) as vm:
+                return await run(vm, RunOptions(chosen["duration"], json_path=chosen["json_path"]), console, stop)
 
-        def on_interrupt() -> None:
-            if chosen["duration"] or stop.is_set():
-                interrupted.set()
-                task.cancel()
-            stop.set()
-
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, on_interrupt)
-        loop.add_signal_handler(signal.SIGTERM, task.cancel)
-        try:
-            with disk_for(options.vm_spec(chosen), DEFAULT_IMAGE_BYTES) as spec, Console(NEXT_STEPS) as console:
-                async with VM(spec) as vm:
-                    return await run(vm, RunOptions(chosen["duration"], json_path=chosen["json_path"]), console, stop)
-        except asyncio.CancelledError:
-            code = ExitCode.INTERRUPTED if interrupted.is_set() else ExitCode.TERMINATED
-            raise VmFailure(code, "interrupted" if code == ExitCode.INTERRUPTED else "terminated") from None
-
-    sys.exit(asyncio.run(body()))
+    sys.exit(asyncio.run(interruptible(body(), asked)))

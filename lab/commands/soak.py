@@ -11,9 +11,11 @@ from typing import Any, Final
 import click
 
 from lab.commands import options
-from lab.failure import VmFailure
+from lab.commands.ending import interruptible
+from lab.description import CONTROL_PLANE
 from lab.image import disk_for
-from lab.soak.soak import Soak, SoakOptions, verdict
+from lab.soak.journal import journal_for, keep_journal
+from lab.soak.soak import Soak, SoakFailed, SoakOptions, verdict
 from lab.vm import VM
 from protocol.errors import ExitCode
 
@@ -54,21 +56,29 @@ def command(duration: float, interval: float, cut: float, **chosen: Any) -> None
     Ends with `End of test: SUCCESS` or `FAILURE`. What the RFC as posted breaks is counted and named.
     """
 
-    async def body() -> ExitCode:
-        spec = options.vm_spec(chosen)
-        spec = replace(spec, host_options={**ANSWERS_ALL_MOVES, **spec.host_options})
-        with disk_for(spec, IMAGE_BYTES) as spec:
-            async with VM(spec) as vm:
-                soak = Soak(vm, SoakOptions(duration, interval, cut), click.echo)
-                try:
-                    report = await soak.run()
-                except VmFailure as failure:
-                    click.echo(f"End of test: FAILURE: {failure}")
-                    return failure.code
-                for line in verdict(soak.tally):
-                    click.echo(f"defect  {line}")
-                held = len(report.checks)
-                click.echo(f"End of test: SUCCESS: {soak.tally.cuts} cuts, {held} equations at the last one")
-                return ExitCode.SUCCESS
+    path = chosen["trace"] or f"soak-{chosen['name']}-{chosen['seed']}.trace"
 
-    sys.exit(asyncio.run(body()))
+    async def body() -> ExitCode:
+        described = options.vm_spec(chosen)
+        described = replace(
+            described,
+            host_options={**ANSWERS_ALL_MOVES, **described.host_options},
+            trace_events=list(CONTROL_PLANE),
+        )
+        with disk_for(described, IMAGE_BYTES) as spec, journal_for(spec) as spec:
+            try:
+                async with VM(spec) as vm:
+                    soak = Soak(vm, SoakOptions(duration, interval, cut), click.echo)
+                    report = await soak.run()
+            except SoakFailed as failure:
+                click.echo(f"End of test: FAILURE: {failure}")
+                keep_journal(spec, path)
+                click.echo(f"the simulation goes the same way:  ./launch.sh sim --steer {path}")
+                return failure.code
+        for line in verdict(soak.tally):
+            click.echo(f"defect  {line}")
+        held = len(report.checks)
+        click.echo(f"End of test: SUCCESS: {soak.tally.cuts} cuts, {held} equations at the last one")
+        return ExitCode.SUCCESS
+
+    sys.exit(asyncio.run(interruptible(body())))

@@ -19,7 +19,7 @@ from greenlet import GreenletExit, greenlet
 from lab.simulation.schedule import Decision, Kind, Misfit, Schedule
 
 STEP = 10
-"""Virtual time of one choice, in units of 100 ns."""
+"""Virtual time of one choice, in units of 100 ns, unless somebody sets the clock's pace."""
 SPIN_STEP = 10_000
 """Virtual time that passes at most while nobody does anything but spin."""
 LOCKUP_SECONDS = 10.0
@@ -97,6 +97,8 @@ class Hub:
 
     def __init__(self, schedule: Schedule, note: Callable[[Decision], None] = lambda decision: None) -> None:
         self.time = 0
+        self.pace = STEP
+        """Virtual time of one choice from now on."""
         self.decisions = 0
         self.points: Counter[str] = Counter()
         """How often each preemption point was passed."""
@@ -228,7 +230,7 @@ class Hub:
                 raise Deadlock("; ".join(map(self._blame, stuck)))
             return False
         choice = self.choose(Kind.RUN, names)
-        self.time += STEP
+        self.time += self.pace
         actions[choice]()
         return True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -12,25 +12,29 @@ from guest.kernel.memory import KernelMemory
 from guest.machine import GuestCpu
 from guest.process.lockup import SoftLockups
 from guest.vmbus.policy import Policy
-from host.faults import FAULTS
+from host.faults import break_host
 from host.machine import Machine
 from host.operator import operate
 from host.vsp.kind import Disk
+from lab.description import opening
 from lab.failure import VmFailure
 from lab.files import Files
 from lab.guest_view import GuestView
 from lab.machine import Outside, guest_spec, machine_spec, topology
 from lab.report import Cut, Report, consistent, make_report
+from lab.simulation.course import Course
 from lab.simulation.cpu import SimulatedCpu
 from lab.simulation.hub import Deadlock, Hub, OutOfTime
 from lab.simulation.locks import SimulatedLocks
+from lab.simulation.repeat import repeat
 from lab.simulation.schedule import EVENT, Kind, Schedule, SeededSchedule
 from lab.simulation.shell import MappedDisk, SimulatedClock
+from lab.simulation.steering import Steering
 from lab.spec import VmSpec
 from lab.watchdog import Watchdog
 from protocol.errors import ExitCode, OperatorError
 from protocol.ids import VpIndex
-from protocol.journal import Record, Recorder, digest, merge, unpack
+from protocol.journal import Journal, Record, Recorder, digest, merge, pack, unpack
 from protocol.shell.memory import GuestRam
 
 KERNEL_BYTES = 16 << 20
@@ -44,16 +48,22 @@ T = TypeVar("T")
 
 
 class SimulatedVM:
-    """``async with SimulatedVM(spec) as vm:``, with the methods of the VM of processes; nothing really waits."""
+    """``async with SimulatedVM(spec) as vm:``, with the methods of the VM of processes; nothing really waits.
 
-    def __init__(self, spec: VmSpec, schedule: Schedule | None = None) -> None:
+    With a ``course`` it goes the way of a real run, as far as ``schedule`` lets it.
+    """
+
+    def __init__(self, spec: VmSpec, schedule: Schedule | None = None, course: Course | None = None) -> None:
         self.spec = spec
         self.records: list[bytes] = []
+        self._steering: Steering | None = None
         self._schedule = schedule or SeededSchedule(spec.seed)
         self.hub = Hub(self._schedule)
         decisions = self.recorder("scheduler")
         self.hub.note = lambda decision: decisions(EVENT, *decision)
         self.locks = SimulatedLocks(self.hub)
+        if course is not None:
+            self._steering = Steering(course, self.hub, partial(repeat, self))
 
     async def __aenter__(self) -> Self:
         spec, hub = self.spec, self.hub
@@ -93,15 +103,30 @@ class SimulatedVM:
             cpu.core.sched.close()
         self.ram.close()
         if self.spec.trace is not None:
-            Path(self.spec.trace).write_bytes(b"".join(self.records))
+            Path(self.spec.trace).write_bytes(b"".join([*map(pack, self._openings()), *self.records]))
         if exception[0] is None:
             self._schedule.end()
 
     # --- the shell ------------------------------------------------------------------------------------------------
 
-    def recorder(self, who: str) -> Recorder:
+    def recorder(self, who: str) -> Journal:
         """The journal of one participant: all write into one list, in the order in which things happen."""
-        return Recorder(who, lambda: self.hub.time, self.records.append)
+        write = Recorder(who, lambda: self.hub.time, self.records.append)
+        if self._steering is None:
+            return write
+        met = self._steering.met
+
+        def write_and_steer(event: str, *fields: Any) -> None:
+            write(event, *fields)
+            met(Record(self.hub.time, who, event, fields))
+
+        return write_and_steer
+
+    def _openings(self) -> Iterator[Record]:
+        """What a journal begins with: everything that the run depends on besides its decisions."""
+        yield opening(self.spec)
+        if self._steering is not None:
+            yield self._steering.course.opening()
 
     def _running_cpu(self) -> int:
         """The CPU whose greenlet runs; -1 for the host's."""
@@ -221,7 +246,7 @@ class SimulatedVM:
 
     async def inject(self, where: str, fault: str, **arguments: Any) -> None:
         if where == "host":
-            FAULTS[fault](self.host, **arguments)
+            break_host(self.host, fault, **arguments)
         else:
             cpu = self.cpus[int(where.removeprefix("cpu"))]
             await self._on_cpus([cpu], lambda guest: guest.inject(fault, **arguments), f"fault {fault}")

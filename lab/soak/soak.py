@@ -35,6 +35,10 @@ class SoakOptions:
     cut: float
 
 
+class SoakFailed(VmFailure):
+    """What the soak is there to find."""
+
+
 @dataclass(slots=True)
 class Line:
     """What is printed at intervals: rates since the last line, counts since the start."""
@@ -70,7 +74,13 @@ class Soak:
         self._base: Vitals | None = None
 
     async def run(self) -> Report:
-        """Until the duration is over; the last cut's report. Raises ``VmFailure`` for what must never happen."""
+        """Until the duration is over; the last cut's report. Raises ``SoakFailed`` for what must never happen."""
+        try:
+            return await self._run()
+        except VmFailure as failure:
+            raise SoakFailed(failure.code, str(failure)) from None
+
+    async def _run(self) -> Report:
         vm, options = self._vm, self._options
         await vm.settled()
         self._loads = loads_of(vm)

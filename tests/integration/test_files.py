@@ -85,9 +85,12 @@ def test_files_are_read_listed_and_written_by_commands(lab: Lab, tmp_path: Path)
 
     vm.send(signal.SIGINT)
     assert vm.finished().code == 0
-    written = lab("trace", trace, "--event", "write").finished().out.splitlines()
-    assert written[0].endswith(f"write     {directory}/smp_affinity := '4\\n': 2")
-    assert f"cpu3   write     {cpu} := '1\\n': 0" in "\n".join(written)
+    writes = lab("trace", trace, "--event", "write").finished().out.splitlines()
+    assert writes[0].endswith(f"write     {directory}/smp_affinity := '4\\n'")
+    assert f"cpu3   write     {cpu} := '1\\n'" in "\n".join(writes)
+    written = lab("trace", trace, "--event", "written").finished().out.splitlines()
+    assert written[0].endswith(f"written   {directory}/smp_affinity: 2")
+    assert f"cpu3   written   {cpu}: 0" in "\n".join(written)
     assert written[-1].endswith(": EBUSY")
     nothing_left()
 

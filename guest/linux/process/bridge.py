@@ -6,7 +6,6 @@ one loop. A VP that makes a call stops the bridge for the time of the host's ans
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from dataclasses import dataclass
@@ -27,11 +26,11 @@ from guest.linux.refclock import ReferenceClock
 from guest.linux.vp import LinuxVp, Shared
 from protocol.errors import ExitCode, OperatorError
 from protocol.ids import PAGE_SIZE, VpIndex
-from protocol.journal import Recorder
 from protocol.shell.atomic import AtomicWords
 from protocol.shell.child import Child
 from protocol.shell.control import ControlServer
 from protocol.shell.fence import full_fence
+from protocol.shell.journal_file import JournalFile
 from protocol.shell.memory import GuestRam
 from protocol.shell.port_socket import PortSocket
 from protocol.shell.pump import Pump
@@ -65,7 +64,7 @@ class QemuFailed(OperatorError):
 class Bridge:
     """The process."""
 
-    def __init__(self, spec: BridgeSpec, ram: GuestRam, child: Child, journal: int | None) -> None:
+    def __init__(self, spec: BridgeSpec, ram: GuestRam, child: Child, journal: JournalFile | None) -> None:
         self.child = child
         self._epoch = spec.epoch
         rate = TscRate()
@@ -87,7 +86,7 @@ class Bridge:
             port = LinuxPort(vp, ram, wire, fetch_or, full_fence, partial(self._doorbells.ring, vp))
             wire.deliver = port.receive
             pump = Pump(child.loop, wire.socket, wire.receive, lambda: False)
-            recorder = Recorder(f"cpu{vp}", self._now, partial(os.write, journal)) if journal is not None else None
+            recorder = journal.recorder(f"cpu{vp}", self._now) if journal is not None else None
             self.vps.append(LinuxVp(port, Mailbox(ram, vp), self._shared, recorder))
             child.loop.add_reader(self._doorbells.fds[vp], self._stopped, vp, pump)
             port.hello()
@@ -145,7 +144,7 @@ class Bridge:
         return [vp.snapshot() for vp in self.vps]
 
 
-def run_bridge(spec: BridgeSpec, ram: GuestRam, life: int, status: int, journal: int | None) -> int:
+def run_bridge(spec: BridgeSpec, ram: GuestRam, life: int, status: int, journal: JournalFile | None) -> int:
     """The body of the bridge process; returns its exit code."""
     bridges: list[Bridge] = []
 
