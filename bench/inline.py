@@ -48,14 +48,19 @@ class InlineVm:
         self._to_host: deque[bytes] = deque()
         self.ram = GuestRam.create(mb << 20, "vmbus-lab-bench:inline")
         self.partition = Partition(1, self.ram, lambda vp, data: self._to_guest.append(data), complain=_fail)
-        server = VmbusServer(self.partition, HostOptions(), _fail, fence=full_fence)
-        self.handles = [server.offer(device) for device in devices]
+        self._server = VmbusServer(self.partition, HostOptions(), _fail, fence=full_fence)
+        self.handles = [self._server.offer(device) for device in devices]
         self.port = VpPort(VpIndex(0), self.ram, self)
         kernel = KernelMemory(memoryview(bytearray(KERNEL_BYTES)).cast("Q"))
         self.core = Core(Cpu(0), 1, self.port, kernel, InheritedLocks(LOCK_FAMILIES), NoClock())
         self.system = System(self.core, policy, drivers, fence=full_fence)
         self.port.hello()
         self.system.start()
+        self.settle()
+
+    def offer(self, devices: Sequence[Device]) -> None:
+        """More devices; returns when their drivers have them."""
+        self.handles += [self._server.offer(device) for device in devices]
         self.settle()
 
     def send(self, data: bytes) -> None:

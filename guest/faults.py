@@ -43,7 +43,7 @@ def stray_doorbell(system: System, relid: int) -> None:
 
 def stray_handler(system: System, relid: int) -> None:
     """A channel's handler runs without an interrupt."""
-    handler = system.bus.channels.handlers[relid]
+    handler = system.bus.channels.handler(relid)
     assert handler is not None
     handler()
 
@@ -96,7 +96,8 @@ def wrong_hwirq(system: System, relid: int) -> None:
 
 def lost_handler(system: System, relid: int) -> None:
     """This CPU has forgotten a channel that is there."""
-    system.bus.channels.handlers[relid] = None
+    if system.bus.channels.get(relid) is not None:
+        system.bus.channels.handlers[relid] = None
 
 
 def stray_mapping(system: System, relid: int, owner: int) -> None:

@@ -197,7 +197,7 @@ class GuestCpu:
             "merged": dict(port.merged),
             "flags": [flag for index, word in enumerate(flags or ()) for flag in flags_in(word, index)],
             "synic": flags is not None,
-            "handlers": [relid for relid, handler in enumerate(self.system.bus.channels.handlers) if handler],
+            "handlers": self.system.bus.channels.reachable(),
             "rings": self.system.bus.channels.ring_bytes(),
             "spurious_vectors": core.spurious_vectors,
             "ipis_pending": sum(

@@ -8,6 +8,7 @@ before the first worker is forked.
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import mmap
 import os
@@ -143,6 +144,9 @@ class Supervisor:
     def start(self) -> None:
         """Start the host, then what runs the guest; each process says when it is ready."""
         spec = self.spec
+        # The collector writes to every object that it looks at: what all have inherited would be copied by each.
+        gc.collect()
+        gc.freeze()
         self._fork("host", partial(self._host, os.getpid()), False)
         self._await_ready(1)
         if spec.linux is None:

@@ -153,9 +153,10 @@ S = TypeVar("S", bound=Struct)
 class Table(Generic[S]):
     """An array of structures in kernel memory."""
 
-    __slots__ = ("_items",)
+    __slots__ = ("_items", "_words")
 
     def __init__(self, struct: type[S], memory: memoryview, base: int, count: int) -> None:
+        self._words = memory[base : base + count * struct.size]
         self._items = [struct(memory, base + i * struct.size) for i in range(count)]
 
     def __getitem__(self, index: int) -> S:
@@ -166,6 +167,11 @@ class Table(Generic[S]):
 
     def __iter__(self) -> Iterator[S]:
         return iter(self._items)
+
+    def column(self, word: Word) -> list[int]:
+        """``word`` of every structure, read much faster than one by one."""
+        column: list[int] = self._words[word.offset :: len(self._words) // len(self._items)].tolist()
+        return column
 
 
 class Symbol(Struct):

@@ -81,7 +81,7 @@ class Vmbus:
         msg_dpc = MessageDpc(self).tasklet
         self.isr = vmbus_isr(core, self.synic, self.counts, self.relids.deliver, msg_dpc.schedule)
         self.cpus_read_lock = hotplug.cpus_read_lock
-        hotplug.setup_starting(self.channels.rebuild)
+        hotplug.setup_starting(self.channels.forget_all)
         hotplug.setup_state(CpuhpStep("hyperv/vmbus:online", self._synic_up, self._synic_down))
         self.drivers = [self._construct(driver) for driver in drivers]
 

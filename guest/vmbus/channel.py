@@ -26,7 +26,7 @@ S = TypeVar("S", bound=Struct)
 
 
 class VmbusChannel:
-    """Made on every CPU when the channel is published, and rebuilt from words alone, so any CPU can serve it.
+    """Made on a CPU when it first looks the channel up, from words alone, so any CPU can serve it.
 
     ``words`` is what the CPUs share. ``device`` is that of the primary channel, also for sub-channels.
     """
@@ -41,7 +41,6 @@ class VmbusChannel:
         self.offer: Final = offer
         self.type: Final = device_type(offer.class_id, bool(offer.flags & ChannelFlags.TLNPI_PROVIDER_OFFER))
         self.primary: Final = primary
-        self.sub_channels: list[VmbusChannel] = []
         self.device: VmbusDevice
         self.callback_event: Final = core.tasklet(tables.callback_events[relid], partial(dispatch.vmbus_on_event, self))
         self.rescind_event: Final = core.completion(tables.rescind_events[relid])
@@ -61,6 +60,11 @@ class VmbusChannel:
     def set_sc_creation_callback(self) -> None:
         """``vmbus_set_sc_create_callback``: hand new sub-channels to the driver's ``sc_creation_callback``."""
         self.words.sc_creation_callback = 1
+
+    @property
+    def sub_channels(self) -> list[VmbusChannel]:
+        """``sc_list``."""
+        return self.bus.channels.sub_channels(self)
 
     @property
     def irq_name(self) -> str:
@@ -115,7 +119,7 @@ class VmbusChannel:
 
         False: the ring is full (EAGAIN in Linux). Then the channel's callback will run when it is worth another try.
         """
-        writer = self._open_writer()
+        writer = self._outbound_ring
         words = self.words
         with self.outbound:
             if not writer.put(type, payload, transaction_id, flags, header):
@@ -163,11 +167,13 @@ class VmbusChannel:
     @property
     def avail_to_write_percent(self) -> int:
         """``hv_get_avail_to_write_percent`` of the ring to the host; 0 while the channel is closed."""
-        writer = self._writer
-        return writer.room() * 100 // ((self.words.send_pages - 1) * PAGE_SIZE) if writer is not None else 0
+        return self._outbound_ring.room() * 100 // ((self.words.send_pages - 1) * PAGE_SIZE) if self.mapped else 0
 
     def map_rings(self) -> tuple[RingMemory, RingMemory]:
-        """Map both rings on this CPU: (to the host, from the host). Their contents stay as they are."""
+        """Map both rings on this CPU: (to the host, from the host). Their contents stay as they are.
+
+        Done by who opens the channel, and on other CPUs at the first look: most CPUs never see most channels' rings.
+        """
         core, words, fence = self.bus.core, self.words, self.bus.fence
         middle, end = words.ring_pfn + words.send_pages, words.ring_pfn + words.ring_pages
         to_host = core.ram.ring(range(words.ring_pfn, middle))
@@ -182,25 +188,36 @@ class VmbusChannel:
 
     @property
     def mapped(self) -> bool:
-        return self._reader is not None
+        """Whether there are rings, which this CPU has mapped or may map."""
+        return self._reader is not None or bool(self.words.ring_init)
 
     @property
     def ring_bytes(self) -> tuple[int, int]:
-        """Bytes that this CPU has written and read since the rings were mapped."""
-        assert self._writer is not None and self._reader is not None, "the channel is open"
+        """Bytes that this CPU has written and read since it mapped the rings."""
+        if self._writer is None or self._reader is None:
+            return 0, 0
         return self._writer.written, self._reader.read
 
     @property
     def inbound(self) -> RingReader:
         """The ring from the host. Raises ENODEV while the channel is closed."""
         if self._reader is None:
-            raise VmbusError(errno.ENODEV, f"channel {self.relid} is not open")
+            self._look_at_rings()
+            assert self._reader is not None
         return self._reader
 
-    def _open_writer(self) -> RingWriter:
+    @property
+    def _outbound_ring(self) -> RingWriter:
+        """The ring to the host. Raises ENODEV while the channel is closed."""
         if self._writer is None:
-            raise VmbusError(errno.ENODEV, f"channel {self.relid} is not open")
+            self._look_at_rings()
+            assert self._writer is not None
         return self._writer
+
+    def _look_at_rings(self) -> None:
+        if not self.words.ring_init:
+            raise VmbusError(errno.ENODEV, f"channel {self.relid} is not open")
+        self.map_rings()
 
     def _set_event(self) -> None:
         """``vmbus_setevent``, for the host that waits for room."""

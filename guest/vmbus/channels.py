@@ -1,4 +1,4 @@
-"""The channels that one CPU knows, and how a new one is made known to all CPUs."""
+"""One CPU's views of the channels: made when it first looks one up, and taken back from all CPUs at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from guest.vmbus.channel import VmbusChannel
 from guest.vmbus.device import VmbusDevice
 from guest.vmbus.dispatch import vmbus_chan_handler
-from guest.vmbus.words import MAX_CHANNEL_RELIDS
+from guest.vmbus.words import MAX_CHANNEL_RELIDS, ChannelWords
 from protocol.ids import Cpu, Relid
 
 if TYPE_CHECKING:
@@ -18,34 +18,60 @@ if TYPE_CHECKING:
 class ChannelTable:
     """``vmbus_connection.chn_list`` and, for interrupts, the handler of each relid.
 
-    ``publish(relid)`` returns when every CPU has made its view match the words of ``relid``: created it, mapped or
-    unmapped its rings, or forgotten it. It is also the grace period, since no handler is interrupted by it.
+    A channel is there as soon as its words are ``live``; most CPUs never look at most channels. What the words say no
+    longer is different: ``retire(relid)`` returns when no CPU has the rings, or the channel, that are gone. It is also
+    the grace period, since no handler is interrupted by it.
     """
 
     def __init__(self, bus: Vmbus) -> None:
         self._bus = bus
+        self._words = bus.tables.channels
         self._by_relid: dict[int, VmbusChannel] = {}
         self.handlers: list[Callable[[], None] | None] = [None] * MAX_CHANNEL_RELIDS
-        self.publish = bus.core.call_on_all(self._match)
+        self.retire = bus.core.call_on_all(self._let_go)
         self._moved: dict[int, tuple[int, int]] = {}
 
     def ring_bytes(self) -> dict[int, tuple[int, int]]:
         """Bytes that this CPU has (written, read), by the GPADL of the rings: those of views that are gone included."""
         moved = dict(self._moved)
-        for channel in self:
-            if channel.mapped:
-                _add(moved, channel)
+        for channel in self._by_relid.values():
+            _add(moved, channel)
         return moved
 
     def get(self, relid: int) -> VmbusChannel | None:
-        return self._by_relid.get(relid)
+        channel = self._by_relid.get(relid)
+        if channel is None and 0 <= relid < MAX_CHANNEL_RELIDS and self._words[relid].live:
+            channel = self._create(Relid(relid))
+        return channel
 
     def __getitem__(self, relid: int) -> VmbusChannel:
-        return self._by_relid[relid]
+        channel = self.get(relid)
+        if channel is None:
+            raise KeyError(relid)
+        return channel
 
     def __iter__(self) -> Iterator[VmbusChannel]:
-        """In the order of the offers, sub-channels among the others."""
-        return iter(self._by_relid.values())
+        """All of them; on the connect CPU in the order of the offers, sub-channels among the others."""
+        for relid in self._live():
+            self.get(relid)
+        return iter(list(self._by_relid.values()))
+
+    def handler(self, relid: int) -> Callable[[], None] | None:
+        """The handler of a relid that ``handlers`` may not have yet. None: there is no channel."""
+        self.get(relid)
+        return self.handlers[relid]
+
+    def reachable(self) -> list[int]:
+        """The relids whose interrupts on this CPU reach a channel."""
+        live = self._live()
+        return [
+            relid
+            for relid in range(MAX_CHANNEL_RELIDS)
+            if self.handlers[relid] or (relid in live and relid not in self._by_relid)
+        ]
+
+    def sub_channels(self, primary: VmbusChannel) -> list[VmbusChannel]:
+        return [channel for channel in self if channel.primary is primary]
 
     def primaries(self) -> Iterator[VmbusChannel]:
         return (channel for channel in self if channel.primary is None)
@@ -54,55 +80,44 @@ class ChannelTable:
         """``hv_is_allocated_cpu``: a channel of a performance-critical device interrupts there."""
         return any(channel.type.perf and channel.target_cpu == cpu for channel in self)
 
-    def rebuild(self) -> None:
-        """Make this CPU's views anew, since it was offline while others published. Interrupts are off.
+    def forget_all(self) -> None:
+        """This CPU was offline while others retired channels. Interrupts are off.
 
-        None is kept: a relid may have been given to another channel meanwhile. Primaries come first.
+        No view is kept: a relid may have been given to another channel meanwhile.
         """
-        for channel in list(self):
+        for channel in list(self._by_relid.values()):
             self._forget(channel)
-        words = self._bus.tables.channels
-        live = [relid for relid in range(MAX_CHANNEL_RELIDS) if words[relid].live]
-        for relid in sorted(live, key=lambda relid: words[relid].primary_relid != 0):
-            self._match(relid)
 
-    def _match(self, relid: int) -> None:
-        """Make this CPU's view match the words; in interrupt context, except on the CPU that publishes."""
-        words = self._bus.tables.channels[relid]
-        channel = self._by_relid.get(relid)
-        if not words.live:
-            if channel is not None:
-                self._forget(channel)
-            return
+    def _live(self) -> set[int]:
+        return {relid for relid, live in enumerate(self._words.column(ChannelWords.live)) if live}
+
+    def _let_go(self, relid: int) -> None:
+        """Of what is gone; in interrupt context, except on the CPU that retires."""
+        words, channel = self._words[relid], self._by_relid.get(relid)
         if channel is None:
-            channel = self._create(Relid(relid), self._by_relid.get(words.primary_relid))
-        if not words.ring_pfn:
+            return
+        if not words.live:
+            self._forget(channel)
+        elif not words.ring_init:
             channel.unmap_rings()
-        elif not channel.mapped:
-            channel.map_rings()
 
-    def _create(self, relid: Relid, primary: VmbusChannel | None) -> VmbusChannel:
-        bus = self._bus
-        channel = VmbusChannel(bus, relid, primary)
-        if primary is None:
-            channel.device = VmbusDevice(channel)
-        else:
-            channel.device = primary.device
-            primary.sub_channels.append(channel)
+    def _create(self, relid: Relid) -> VmbusChannel:
+        bus, above = self._bus, self._words[relid].primary_relid
+        channel = VmbusChannel(bus, relid, self[above] if above else None)
+        channel.device = VmbusDevice(channel) if channel.primary is None else channel.primary.device
         self._by_relid[relid] = channel
         self.handlers[relid] = vmbus_chan_handler(channel, bus.counts)
         return channel
 
     def _forget(self, channel: VmbusChannel) -> None:
-        if channel.mapped:
-            _add(self._moved, channel)
+        _add(self._moved, channel)
         self.handlers[channel.relid] = None
         del self._by_relid[channel.relid]
-        if channel.primary is not None:
-            channel.primary.sub_channels.remove(channel)
 
 
 def _add(moved: dict[int, tuple[int, int]], channel: VmbusChannel) -> None:
-    written, read = moved.get(channel.ring_gpadl, (0, 0))
     more_written, more_read = channel.ring_bytes
+    if not more_written and not more_read:
+        return
+    written, read = moved.get(channel.ring_gpadl, (0, 0))
     moved[channel.ring_gpadl] = written + more_written, read + more_read

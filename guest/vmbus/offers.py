@@ -43,7 +43,7 @@ async def _give_back(bus: Vmbus, relid: Relid) -> None:
 
 
 async def vmbus_process_offer(bus: Vmbus, offer: OfferChannel) -> None:
-    """Under channel_mutex: is it a sub-channel, which CPU shall it interrupt; then into the lists of all CPUs.
+    """Under channel_mutex: is it a sub-channel, which CPU shall it interrupt; then into the list of channels.
 
     No CPU goes offline between the choice and the moment at which its walk over the list would find the channel.
     """
@@ -63,7 +63,6 @@ async def vmbus_process_offer(bus: Vmbus, offer: OfferChannel) -> None:
         words = _setup_channel_state(bus, offer, primary)
         words.target_cpu = _init_vp_index(bus, offer, primary)
         words.live = 1
-        await bus.channels.publish(offer.relid)
         channel = bus.channels[offer.relid]
         mapped = bus.relids.map(channel)
     queue = bus.primary_queue if primary is None else bus.sub_queue

@@ -1,7 +1,7 @@
 """Opening and closing a channel (drivers/hv/channel.c ``__vmbus_open``, ``vmbus_close_internal``).
 
 The state changes here, the order of what is sent, and what is undone when something fails are Linux's, with the one
-addition that rings are made known to all CPUs before interrupts can come, and taken back before their pages are freed.
+addition that no CPU maps rings before they are initialised, and that all let go of them before their pages are freed.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ async def _free_ring(channel: VmbusChannel) -> None:
     """``vmbus_free_ring``, after every CPU has unmapped it."""
     words = channel.words
     first, pages = Pfn(words.ring_pfn), words.ring_pages
-    words.ring_pfn = 0
-    await channel.bus.channels.publish(channel.relid)
+    words.ring_pfn = words.ring_init = 0
+    await channel.bus.channels.retire(channel.relid)
     channel.bus.core.pages.free(first, pages)
 
 
@@ -77,7 +77,7 @@ async def _open_with_ring(channel: VmbusChannel, user_data: bytes) -> None:
     try:
         for ring in channel.map_rings():
             ring.init()
-        await bus.channels.publish(channel.relid)
+        words.ring_init = 1
         with channel.sched_lock:
             words.callback = 1
         bus.relids.request(channel)

@@ -7,7 +7,7 @@ to 9 put in its place.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, cast
 
 from guest.irq.affinity import irq_set_affinity, irq_set_affinity_and_hint, irq_update_affinity_hint
@@ -27,6 +27,7 @@ from protocol.wire.messages import ModifyChannel, ModifyChannelResponse
 
 if TYPE_CHECKING:
     from guest.vmbus.bus import Vmbus
+    from guest.vmbus.channels import ChannelTable
 
 
 class RelidMap(Protocol):
@@ -63,18 +64,18 @@ class RelidMap(Protocol):
 
 
 class ChannelArray:
-    """Linux 6.10: relid to channel to handler, directly. Publication fills the array."""
+    """Linux 6.10: relid to channel to handler, directly. The array fills as channels are looked up."""
 
     def __init__(self, bus: Vmbus) -> None:
         self._bus = bus
-        handlers, memory = bus.channels.handlers, bus.core.memory.words
+        handlers, find, memory = bus.channels.handlers, bus.channels.handler, bus.core.memory.words
         rescind, size = bus.tables.channels[0].base + ChannelWords.rescind.offset, ChannelWords.size
         unmapped = bus.counts.base + VmbusCpuWords.unmapped.offset
         rescinded = bus.counts.base + VmbusCpuWords.rescinded.offset
         unreached = bus.counts.base + VmbusCpuWords.unreached.offset
 
         def deliver(relid: int) -> None:
-            handler = handlers[relid]
+            handler = handlers[relid] or find(relid)
             if handler is None:
                 memory[unmapped] += 1
                 memory[unreached + relid] += 1
@@ -90,7 +91,7 @@ class ChannelArray:
         return True
 
     def unmap(self, channel: VmbusChannel) -> None:
-        """The array entries go with the publication."""
+        """The array entries go when the channel is retired."""
 
     def forget(self, channel: VmbusChannel) -> None: ...
     def request(self, channel: VmbusChannel) -> None: ...
@@ -113,7 +114,7 @@ class ChannelIrqs:
         core = bus.irq
         chip = IrqChip("VMBus", mask=_nothing, unmask=_nothing, set_affinity=vmbus_irq_set_affinity(bus))
         self.domain = IrqDomain(core, bus.core.memory, "hv-vmbus", core.register_chip(chip))
-        self._handler = core.register_handler(_vmbus_chan_handler(bus.channels.handlers))
+        self._handler = core.register_handler(_vmbus_chan_handler(bus.channels))
         revmap, memory = self.domain.revmap, bus.core.memory.words
         data, desc_size = core.tables.descs[0].base + IrqDesc.handler_data.offset, IrqDesc.size
         rescind, size = bus.tables.channels[0].base + ChannelWords.rescind.offset, ChannelWords.size
@@ -197,11 +198,13 @@ class ChannelIrqs:
         vmbus_onmodifychannel_response(self._bus, response)
 
 
-def _vmbus_chan_handler(handlers: Sequence[Callable[[], None] | None]) -> Handler:
+def _vmbus_chan_handler(channels: ChannelTable) -> Handler:
     """The action of every channel's IRQ; always IRQ_HANDLED, even when the callback was NULL."""
 
+    handlers, find = channels.handlers, channels.handler
+
     def action(irq: Irq, dev_id: int) -> bool:
-        handler = handlers[dev_id]
+        handler = handlers[dev_id] or find(dev_id)
         if handler is not None:
             handler()
         return True

@@ -22,7 +22,7 @@ async def unlink(channel: VmbusChannel) -> None:
     bus = channel.bus
     bus.relids.unmap(channel)
     channel.words.live = 0
-    await bus.channels.publish(channel.relid)
+    await bus.channels.retire(channel.relid)
     bus.relids.forget(channel)
     words, former = channel.words, bus.tables.former[channel.relid]
     former.interrupts += words.interrupts

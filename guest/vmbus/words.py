@@ -91,6 +91,7 @@ class ChannelWords(Struct):
     driver = Word("connect CPU")  # position in the list of drivers + 1; 0: none bound
     ring_pfn = Word("opener")  # first page of both rings, 0: none
     ring_pages = Word("opener")
+    ring_init = Word("opener")  # both rings are initialised: a CPU may map them
     send_pages = Word("opener")
     gpadl = Word("opener")  # ringbuffer_gpadlhandle
     irq_name = Text(32, "channel_mutex; driver, before open")  # VMBUS_CHAN_IRQ_NAME_MAX

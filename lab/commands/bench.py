@@ -7,6 +7,7 @@ import sys
 import click
 
 from bench.main import bench
+from lab import scale
 from lab.commands import options
 
 
@@ -14,5 +15,5 @@ from lab.commands import options
 @click.option("--rounds", type=click.IntRange(3), default=9, show_default=True, help="Interleaved rounds.")
 @click.option("--json", "json_path", callback=options.output, metavar="FILE", help="Write the figures here.")
 def command(rounds: int, json_path: str | None) -> None:
-    """Measure, as ratios in one run: round trips, rings, the IRQ layer."""
-    sys.exit(bench(rounds, json_path))
+    """Measure, as ratios in one run: round trips, rings, the IRQ layer, and a large VM beside a small one."""
+    sys.exit(bench(rounds, json_path, scale.figures))

@@ -62,6 +62,11 @@ def test_every_flag_reaches_its_driver_in_both_designs() -> None:
     assert {bits: (len(run.legacy), len(run.rfc)) for bits, run in result.items()} == {1: (1, 1), 64: (1, 1)}
 
 
+def test_a_flag_reaches_its_driver_among_many_channels() -> None:
+    result = dispatch.measure_mapped(1, 1280, quiet, (21, 100))
+    assert {channels: len(rounds) for channels, rounds in result.items()} == {21: 1, 100: 1}
+
+
 def test_the_paths_of_a_measurement_take_turns_in_going_first() -> None:
     order: list[str] = []
 
@@ -86,7 +91,7 @@ def test_a_figure_is_judged_by_the_median_of_its_rounds() -> None:
 def test_the_command_prints_every_figure_and_fails_if_a_gate_does(
     in_a_hurry: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = main.bench(1, str(tmp_path / "figures.json"))
+    code = main.bench(1, str(tmp_path / "figures.json"), lambda rounds, progress: [])
     figures = json.loads((tmp_path / "figures.json").read_text())["figures"]
     printed = capsys.readouterr()
     assert all(figure["name"] in printed.out for figure in figures)

@@ -208,14 +208,13 @@ def test_d12_the_real_target_of_a_refused_move_goes_offline_and_strands_the_chan
     assert not any(vm.received(cpu) for cpu in range(4))
 
 
-def test_what_was_published_meanwhile_is_known_when_the_cpu_is_back(each: ObservedVm) -> None:
+def test_what_came_and_went_meanwhile_is_known_when_the_cpu_is_back(each: ObservedVm) -> None:
     assert each.online(FREE, "0") == 0
     each.host.rescind(HEARTBEAT)
     each.settle()
     each.host.offer(HEARTBEAT, HV_SCSI_GUID, instance=99)
     each.host.offer(20, HV_HEART_BEAT_GUID)
     each.settle()
-    assert each.systems[FREE].bus.channels.get(20) is None
     assert each.online(FREE, "1") == 0
     here, there = (each.systems[cpu].bus.channels for cpu in (FREE, 0))
     assert sorted(channel.relid for channel in here) == sorted(channel.relid for channel in there)

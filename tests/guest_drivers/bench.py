@@ -117,6 +117,10 @@ class BenchChannel(VmbusChannel):
 
     line: Line
 
+    @property
+    def sub_channels(self) -> list[VmbusChannel]:
+        return [channel for channel in cast(Any, self.bus).channels.values() if channel.primary is self]
+
     async def open(self, send_bytes: int, recv_bytes: int, user_data: bytes = b"") -> None:
         words, core, line = self.words, self.bus.core, self.line
         words.send_pages = send_bytes // PAGE_SIZE
@@ -233,8 +237,6 @@ class Bench:
             channel = BenchChannel(bus, Relid(relid), above)
             channel.line = line
             channel.device = above.device if above is not None else VmbusDevice(channel)
-            if above is not None:
-                above.sub_channels.append(channel)
             bus.channels[relid] = channel
             line.views.append(channel)
         return line

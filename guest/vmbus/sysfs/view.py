@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 
 from guest.vmbus.sysfs.ring import RingDebugInfo
-from guest.vmbus.words import ChannelState, ChannelWords, VmbusTables
+from guest.vmbus.words import MAX_CHANNEL_RELIDS, ChannelState, ChannelWords, VmbusTables
 from protocol.errors import PeerError
 from protocol.ids import Relid
 from protocol.wire.guids import DeviceType, device_type
@@ -55,14 +56,23 @@ class VmbusView:
         yield from self._announced(primary.relid)
 
     def _announced(self, primary_relid: int) -> Iterator[SysfsChannel]:
-        for relid, words in enumerate(self.tables.channels):
-            if words.live and words.primary_relid == primary_relid and words.state != ChannelState.OFFER:
+        channels, version = self.tables.channels, self.tables.connection.version
+        primaries, live = channels.column(ChannelWords.primary_relid), channels.column(ChannelWords.live)
+        for relid in [relid for relid, primary in enumerate(primaries) if primary == primary_relid and live[relid]]:
+            words = channels[relid]
+            if words.state != ChannelState.OFFER:
                 with suppress(PeerError):  # the relid is given to another channel in this moment
-                    offer = decode(words.offer, Dialect(Version(self.tables.connection.version)))
-                    assert isinstance(offer, OfferChannel)
-                    yield SysfsChannel(Relid(relid), words, offer, self.ram)
+                    yield SysfsChannel(Relid(relid), words, _offer(words.offer, version), self.ram)
 
     def driver_name(self, channel: SysfsChannel) -> str:
         """The driver that the device is bound to; empty if there is none."""
         number = channel.words.driver
         return self.tables.drivers[number - 1].name if number else ""
+
+
+@lru_cache(maxsize=MAX_CHANNEL_RELIDS)
+def _offer(message: bytes, version: int) -> OfferChannel:
+    """Decoded once, for a path leads past many channels. Raises PeerError."""
+    offer = decode(message, Dialect(Version(version)))
+    assert isinstance(offer, OfferChannel)
+    return offer
