@@ -18,9 +18,8 @@ from protocol.ids import Irq
 IMAGE_BYTES = 32 << 10
 BUSY = 20.0
 """How much faster than usual heartbeats and time samples come."""
-KEYBOARD = DeviceSpec("keyboard", "keyboard", options={"every": 1.0})
-"""It presses its own keys."""
-NIC = DeviceSpec("netvsc", "nic")
+DEVICES = (DeviceSpec("keyboard", "keyboard", options={"every": 1.0}), DeviceSpec("netvsc", "nic"))
+"""What the VM has for the faults beside the devices of a small one. The keyboard presses its own keys."""
 FRAMES = 4
 """That each CPU sends on it, at a time."""
 SECONDS = 0.3
@@ -34,7 +33,7 @@ def _silent(what: str, done: int, of: int) -> None:
 async def trial(policy: Policy, case: Case | None, seed: int) -> Report:
     """Probe, read the disk, move an IRQ, hear heartbeats, break something, do it all again, and judge."""
     spec = VmSpec(vcpus=3, seed=seed, policy=policy.value, memory_mb=16, time_scale=BUSY)
-    spec.devices += [KEYBOARD, NIC]
+    spec.devices += DEVICES
     with disk_for(spec, IMAGE_BYTES) as spec:
         async with SimulatedVM(spec) as vm:
             await vm.settled()

@@ -17,7 +17,7 @@ from protocol.errors import ExitCode
 from tests.integration.conftest import Lab
 from tests.integration.machine import Command, nothing_left, reading, started, wait_for
 
-ROUNDS = 10
+ROUNDS = 6
 AT_ONCE = 2
 """VMs that run at the same time, one per processor of a small machine."""
 
@@ -53,7 +53,7 @@ def image(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_ten_times_each(ending: str, lab: Lab, image: Path) -> None:
+def test_several_times_each(ending: str, lab: Lab, image: Path) -> None:
     """Every other time while the guest boots; else in the middle of a read."""
     deed, code, line = ENDINGS[ending]
 

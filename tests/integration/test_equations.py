@@ -13,7 +13,7 @@ import pytest
 from guest.vmbus.policy import Policy
 from lab.failure import VmFailure
 from lab.faults.cases import CASES, Case
-from lab.faults.trial import KEYBOARD
+from lab.faults.trial import DEVICES
 from lab.report import Check, Report
 from lab.spec import DiskSpec, VmSpec
 from lab.vm import VM
@@ -41,7 +41,7 @@ async def busy_vm(name: str, policy: str, tmp_path: Path) -> AsyncIterator[VM]:
     """A VM whose heartbeat beats fast, and whose guest has read its disk."""
     make_image(tmp_path / "disk.img", 1 << 20)
     spec = VmSpec(name, vcpus=2, policy=policy, disks=[DiskSpec(str(tmp_path / "disk.img"))], time_scale=20)
-    spec.devices.append(KEYBOARD)
+    spec.devices += DEVICES
     async with VM(spec) as vm:
         await vm.settled()
         await read_disk(vm, lambda what, done, of: None)
