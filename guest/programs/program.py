@@ -85,7 +85,8 @@ class Program:
         """
         words, own = self._words, self._cpus[self.core.cpu]
         run = own.run + 1
-        if words.run == own.run and run > 1 and not words.finished:
+        # In this order: the first CPU may be clearing them just now, the lower word first.
+        if not words.finished and words.run == own.run and run > 1:
             raise OperatorError("the program still runs on this VM: stop it or wait for its end")
         own.clear()
         own.run = run
