@@ -16,6 +16,8 @@ from protocol.wire.messages import (
     GpadlTeardown,
     GpadlTorndown,
     InitiateContact,
+    ModifyChannel,
+    ModifyChannelResponse,
     OpenChannel,
     OpenChannelResult,
     RequestOffers,
@@ -27,6 +29,7 @@ ANSWERS: Final[dict[int, type[ControlMessage]]] = {
     int(GpadlHeader.number): GpadlCreated,
     int(GpadlTeardown.number): GpadlTorndown,
     int(OpenChannel.number): OpenChannelResult,
+    int(ModifyChannel.number): ModifyChannelResponse,
 }
 """Which message answers a request, by the request's number."""
 

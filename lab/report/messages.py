@@ -51,5 +51,6 @@ def checks(cut: Cut) -> Iterator[Check]:
     yield Check("MODIFYCHANNEL sent", "guest sent", words.modchan_sent, "host received", heard, "I15")
     yield Check("MODIFYCHANNEL answered", "guest completed", words.modchan_completed, "host answered", said, "I15")
     if words.version >= Version.V5_3:
-        sent, ended = words.modchan_sent, words.modchan_completed + cut.host["overtaken"]
-        yield Check("MODIFYCHANNEL at rest", "sent", sent, "completed + overtaken by a close", ended, "I15")
+        sent, completed = words.modchan_sent, words.modchan_completed
+        overtaken = "D5" if sent == completed + cut.host["overtaken"] else ""
+        yield Check("MODIFYCHANNEL at rest", "sent", sent, "completed", completed, "I15", defect=overtaken)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -81,7 +80,7 @@ class Soak:
             raise SoakFailed(failure.code, str(failure)) from None
 
     async def _run(self) -> Report:
-        vm, options = self._vm, self._options
+        vm = self._vm
         await vm.settled()
         self._loads = loads_of(vm)
         host = await vm.host("snapshot")
@@ -89,27 +88,39 @@ class Soak:
         kinds = {name: host["devices"][name]["kind"] for name in driven}
         turmoil = Turmoil(vm, kinds, vm.spec.seed, self.tally)
         await self._start_loads()
-        began = vm.now()
-        storm = asyncio.ensure_future(turmoil.run())
+        course = asyncio.ensure_future(self._course(turmoil))
+        others = [asyncio.ensure_future(work) for work in (turmoil.run(), self._watch())]
         try:
-            next_line, next_cut = began + options.interval, began + options.cut
-            self._remember(began)
-            while vm.now() - began < options.duration:
-                await asyncio.wait((storm,), timeout=LOOK_SECONDS)
-                if storm.done():
-                    storm.result()
-                vm.watchdog.check(vm.now())
-                if vm.now() >= next_line:
-                    self._say(str(self._line(began)))
-                    next_line += options.interval
-                if vm.now() >= next_cut:
-                    await self._cut(turmoil)
-                    next_cut = vm.now() + options.cut
-            return await self._cut(turmoil)
+            done, _ = await asyncio.wait((course, *others), return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            return course.result()
         finally:
-            storm.cancel()
-            with suppress(asyncio.CancelledError):
-                await storm
+            for task in (course, *others):
+                task.cancel()
+            await asyncio.gather(course, *others, return_exceptions=True)
+
+    async def _course(self, turmoil: Turmoil) -> Report:
+        """Lines and cuts, until the duration is over; the last cut's report."""
+        vm, options = self._vm, self._options
+        began = vm.now()
+        next_line, next_cut = began + options.interval, began + options.cut
+        self._remember(began)
+        while vm.now() - began < options.duration:
+            await vm.pass_time(LOOK_SECONDS)
+            if vm.now() >= next_line:
+                self._say(str(self._line(began)))
+                next_line += options.interval
+            if vm.now() >= next_cut:
+                await self._cut(turmoil)
+                next_cut = vm.now() + options.cut
+        return await self._cut(turmoil)
+
+    async def _watch(self) -> None:
+        """For ever, at cuts too. Raises ``VmFailure`` for what is waited for and does not come."""
+        while True:
+            await self._vm.pass_time(LOOK_SECONDS)
+            self._vm.watchdog.check(self._vm.now())
 
     # --- loads ------------------------------------------------------------------------------------------------------
 
@@ -137,6 +148,7 @@ class Soak:
             report.checks += load_checks(self._vm.memory, images_of(self._vm.spec))
             self.tally.cuts += 1
             self.tally.defects["R8"] = sum(cpu.dropped_in_progress for cpu in self._vm.guest.irq.cpu_stat)
+            self.tally.defects["D5"] = sum(check.defect == "D5" for check in report.defects)
             if report.failed:
                 raise VmFailure(ExitCode.CHECK_FAILED, "; ".join(map(str, report.failed[:3])))
             self._check_vitals()

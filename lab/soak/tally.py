@@ -9,6 +9,7 @@ from typing import Final
 DEFECTS: Final = {
     "D1": "the second open of a channel fails with EBUSY: the IRQ is still requested (RFC patch 9)",
     "D2": "a write to a channel's cpu file returns 0, so that echo never ends (RFC patch 10)",
+    "D5": "a move that a close overtakes is never answered: the counters of RFC patch 11 never meet again",
     "R8": "the second of two interrupts of a channel at once is dropped uncounted (handle_simple_irq, RFC patch 7)",
 }
 """What the RFC as posted gets wrong and a soak can meet: counted, named, and no failure of the test."""
