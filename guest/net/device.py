@@ -57,8 +57,6 @@ class NetQueueWords(WaitWords):
     """There was no room for a frame; whoever makes room wakes the waiters."""
     tx_frames = Word("xmit lock")
     tx_bytes = Word("xmit lock")
-    tx_stopped = Word("xmit lock")
-    """How often it was stopped."""
     tx_dropped = Word("xmit lock")
     """Frames given to it while the device was not running, or that no host could take."""
     tx_abandoned = Word("xmit lock")

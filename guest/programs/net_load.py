@@ -34,10 +34,6 @@ class NetLoadCpuWords(ProgramCpuWords):
 
     damaged = Word("this CPU")
     """Frames that came in here with a wrong checksum."""
-    full_window = Word("this CPU")
-    """How often it has waited for frames to come back."""
-    full_queue = Word("this CPU")
-    """How often it has waited for room in a queue."""
 
 
 class NetLoadSpace(WaitWords):
@@ -142,7 +138,6 @@ class NetLoad(Program):
             if not credit:
                 credit = window - self._outstanding()
                 if credit <= 0:
-                    self._own.full_window += 1
                     await self._come_back(lambda: self._outstanding() < window or self._over(), epoch)
                     credit = 0
                     continue
@@ -164,7 +159,6 @@ class NetLoad(Program):
         stream.bytes += frame.length
         stream.sent += 1
         while not self._devices.transmit(device, queue, frame, epoch):
-            self._own.full_queue += 1
             await device.woken[queue].wait_event(lambda: not device.queues[queue].stopped)
 
     def _outstanding(self) -> int:

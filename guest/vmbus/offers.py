@@ -24,7 +24,6 @@ async def vmbus_onoffer(bus: Vmbus, offer: OfferChannel) -> None:
     connection = bus.tables.connection
     if bus.policy.drops_unsupported_offers and offer.class_id in UNSUPPORTED:
         connection.offer_in_progress -= 1
-        connection.offers_dropped += 1
         return
     if not 0 < offer.relid < MAX_CHANNEL_RELIDS:
         connection.offer_in_progress -= 1

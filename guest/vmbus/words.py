@@ -62,7 +62,6 @@ class VmbusConnectionWords(Struct):
     next_cpu = Word("set_affinity_lock")  # patch 10: the CPU picked last, for all channels
     modchan_sent = Word("set_affinity_lock")  # patch 11
     modchan_completed = Word("connect CPU")  # patch 11
-    offers_dropped = Word("connect CPU")  # patch 1
 
 
 class ChannelWords(Struct):

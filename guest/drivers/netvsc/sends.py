@@ -66,7 +66,6 @@ class Sends:
             try:
                 if slot is None or not self._send(slot, frame):
                     stats.stopped = 1
-                    stats.tx_stopped += 1
                     return False
             except PeerError as error:
                 give_up(self._channel, str(error))
