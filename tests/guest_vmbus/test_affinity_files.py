@@ -5,6 +5,8 @@ Observed on Linux 6.12 with the twelve patches (RFC), and on 6.1 and 6.12 withou
 
 from __future__ import annotations
 
+import stat
+from contextlib import suppress
 from errno import EBUSY, EINVAL, EIO, ENODEV, EOVERFLOW, ERANGE
 
 import pytest
@@ -169,6 +171,40 @@ def test_what_no_cpu_is(vm: MakeMachine, policy: Policy, text: str, errno: int) 
     moves(machine)
     assert result(machine, cpu_file(machine, DISK), f"{text}\n") == -errno
     assert moves(machine) == []
+
+
+def everything(machine: Machine) -> dict[str, str]:
+    """Every file of /proc and /sys that can be read, by its path."""
+    tree, texts = machine.systems[0].files, {}
+    waiting = ["/proc", "/sys"]
+    while waiting:
+        path = waiting.pop()
+        if stat.S_ISDIR(tree.mode(path)):
+            waiting += [f"{path}/{name}" for name in tree.list(path)]
+        elif stat.S_ISREG(tree.mode(path)):
+            with suppress(OSError):
+                texts[path] = machine.read(path)
+    return texts
+
+
+@pytest.mark.parametrize("policy", [LEGACY, RFC])
+def test_a_write_that_fails_changes_no_file(vm: MakeMachine, policy: Policy) -> None:
+    """I24. What is not visible and does change is the rotor."""
+    machine = booted(vm, policy)
+    machine.write("/sys/devices/system/cpu/cpu1/online", "0\n")
+    writes = [(cpu_file(machine, DISK), text) for text in ("1\n", "4\n", "x\n")]
+    writes += [(cpu_file(machine, MOUSE), "2\n"), ("/sys/devices/system/cpu/cpu2/online", "x\n")]
+    if policy is RFC:
+        directory = f"/proc/irq/{machine.irq(DISK)}"
+        writes += [(f"{directory}/{MASK}", text) for text in ("0\n", "2\n", "10\n", "zz\n")]
+        writes += [(f"{directory}/{LIST}", text) for text in ("1\n", "4\n", "3-1\n")]
+        writes += [(f"{directory}/effective_affinity", "4\n")]
+    before = everything(machine)
+    assert len(before) > 50
+    for path, text in writes:
+        assert result(machine, path, text) < 0, (path, text)
+        after = everything(machine)
+        assert {name for name in before | after if before.get(name) != after.get(name)} == set(), (path, text)
 
 
 @pytest.mark.parametrize(("policy", "same"), [(LEGACY, -EIO), (RFC, 0)])

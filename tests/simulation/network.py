@@ -11,6 +11,7 @@ from guest.net.device import NetDeviceWords, NetQueueWords
 from guest.programs.net_load import NetLoadCpuWords, NetLoadStreamWords, NetLoadWords
 from host.machine import DeviceSpec
 from lab.simulation.cpu import SimulatedCpu
+from lab.simulation.schedule import Schedule
 from lab.simulation.vm import SimulatedVM
 from lab.spec import VmSpec
 from protocol.ids import Irq
@@ -38,7 +39,14 @@ class NetVM(SimulatedVM):
     """
 
     def __init__(
-        self, seed: int, cpus: int = 4, nics: int = 1, policy: str = "rfc", version: str = "5.3", **options: Any
+        self,
+        seed: int,
+        cpus: int = 4,
+        nics: int = 1,
+        policy: str = "rfc",
+        version: str = "5.3",
+        schedule: Schedule | None = None,
+        **options: Any,
     ) -> None:
         devices = [
             DeviceSpec(
@@ -47,7 +55,8 @@ class NetVM(SimulatedVM):
             for number in range(nics)
         ]
         super().__init__(
-            VmSpec(vcpus=cpus, seed=seed, policy=policy, memory_mb=64, devices=devices, max_version=version)
+            VmSpec(vcpus=cpus, seed=seed, policy=policy, memory_mb=64, devices=devices, max_version=version),
+            schedule,
         )
 
     def device(self, number: int = 0) -> NetDeviceWords:
