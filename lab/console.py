@@ -60,11 +60,11 @@ class Console:
         """``done`` of ``total``; a total of 0 is unknown."""
         self._progress.update(self._task, description=what, completed=done, total=total or None)
 
-    def result(self, table: str, report: Report) -> None:
+    def result(self, report: Report) -> None:
         """The guest's table, the two sides of each channel, what was verified, and what to try next."""
         self._progress.stop()
         out = self._out
-        out.print(table, markup=False)
+        out.print(report.interrupts, markup=False)
         out.print(tables.channels(report))
         out.print(tables.vps(report))
         for line in tables.invariants(report):

@@ -40,12 +40,12 @@ async def run(vm: Vm, options: RunOptions, console: Console, stop: asyncio.Event
         report.facts["sha256"] = disk.digest
         report.checks[:0] = await disk.checks()
     report.checks += frames
-    return verdict(vm, report, console, options.json_path)
+    return verdict(report, console, options.json_path)
 
 
-def verdict(vm: Vm, report: Report, console: Console, json_path: str | None) -> ExitCode:
+def verdict(report: Report, console: Console, json_path: str | None) -> ExitCode:
     """Show the report, write it if that is wanted, and say how the run ends."""
-    console.result(vm.files.read("/proc/interrupts").decode(), report)
+    console.result(report)
     if json_path is not None:
         save_json(json_path, report.to_plain())
     if report.failed:

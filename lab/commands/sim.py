@@ -74,7 +74,7 @@ async def _follow(spec: VmSpec, schedule: Schedule, course: Course, chosen: dict
     with disk_for(spec, IMAGE_BYTES) as spec, Console([]) as console:
         async with SimulatedVM(spec, schedule, course) as vm:
             try:
-                return verdict(vm, await follow(vm, course), console, chosen["json_path"])
+                return verdict(await follow(vm, course), console, chosen["json_path"])
             finally:
                 click.echo(str(course))
                 click.echo(_signature(vm))

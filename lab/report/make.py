@@ -52,6 +52,7 @@ def make_report(cut: Cut) -> Report:
         checks=[check for invariant in INVARIANTS for check in invariant(cut)],
         totals=vps.totals(cut),
         complaints=cut.host["complaints"],
+        interrupts=cut.read("/proc/interrupts"),
         warnings=cut.guest.said_of_modules(Severity.WARNING),
         mistakes=[
             *(f"driver {line}" for line in cut.guest.said_of_modules(Severity.OOPS)),

@@ -25,6 +25,8 @@ class Report:
     checks: list[Check]
     totals: dict[str, int]
     complaints: list[str]
+    interrupts: str = ""
+    """/proc/interrupts at the cut; a moment later there may be more."""
     warnings: list[str] = field(default_factory=list)
     """Of drivers from outside the tree, which went on."""
     mistakes: list[str] = field(default_factory=list)
@@ -71,6 +73,7 @@ class Report:
             "checks": [{**asdict(check), "holds": check.holds} for check in self.checks],
             "totals": self.totals,
             "complaints": self.complaints,
+            "interrupts": self.interrupts,
             "warnings": self.warnings,
             "mistakes": self.mistakes,
             **self.facts,
