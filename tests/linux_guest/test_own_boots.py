@@ -45,10 +45,9 @@ async def test_without_the_port_of_new_clients_the_guest_falls_back_to_4_1(boot:
         assert await sysfs.negotiated_version(vm) == "4.1"
 
 
-@pytest.mark.parametrize("vcpus", [1, 4])
-async def test_every_processor_comes_up(boot: Boot, vcpus: int) -> None:
-    async with boot(vcpus=vcpus) as vm:
-        assert await vm.run("nproc") == f"{vcpus}\n"
+async def test_one_processor_is_enough(boot: Boot) -> None:
+    async with boot(vcpus=1) as vm:
+        assert await vm.run("nproc") == "1\n"
         assert [str(check) for check in (await make_report(vm)).failed] == []
 
 
