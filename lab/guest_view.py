@@ -64,6 +64,10 @@ class GuestView:
             return {}
         return {relid: irq for relid, irq in enumerate(revmap) if irq}
 
+    def driver_of(self, words: ChannelWords) -> str:
+        """The name of the driver that is bound to a primary channel's device; empty if none is."""
+        return self.vmbus.drivers[words.driver - 1].name if words.driver else ""
+
     def driver_words(self, words: ChannelWords, struct: type[Struct]) -> Struct:
         """A channel's driver area, in the shape that its driver declared."""
         return struct(words.memory, words.base + ChannelWords.driver_area.offset)

@@ -85,12 +85,13 @@ class Program:
         """
         words, own = self._words, self._cpus[self.core.cpu]
         run = own.run + 1
-        # In this order: the first CPU may be clearing them just now, the lower word first.
+        # In this order: the first CPU may be clearing them just now.
         if not words.finished and words.run == own.run and run > 1:
             raise OperatorError("the program still runs on this VM: stop it or wait for its end")
         own.clear()
         own.run = run
         if self.on_first_cpu:
+            words.run = 0  # before the others: a copy stores its words in no order
             words.clear(WaitWords.size)
         try:
             yield

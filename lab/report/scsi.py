@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from guest.drivers.storvsc.driver import Storvsc
 from guest.drivers.storvsc.words import StorChannelWords
 from lab.report.check import Check
 from lab.report.cut import Cut
@@ -13,14 +14,17 @@ CONTROLLER: Final = "storvsc"
 
 
 def checks(cut: Cut) -> Iterator[Check]:
-    """Of controllers whose channels were opened once: what a channel has counted goes with it."""
+    """Of controllers that storvsc drives and whose channels were opened once: what one has counted goes with it."""
     opened, gone = dict(cut.guest.opened()), cut.host["gone"]
     for controller, kind, _ in cut.offers():
         if kind != CONTROLLER or "." in controller:
             continue
         channels = {name: channel for name, _, channel in cut.offers() if name.split(".")[0] == controller}
         if not all(
-            channel["opens"] == 1 and channel["relid"] in opened and name not in gone
+            channel["opens"] == 1
+            and channel["relid"] in opened
+            and name not in gone
+            and cut.guest.driver_of(cut.guest.vmbus.channels[channels[controller]["relid"]]) == Storvsc.name
             for name, channel in channels.items()
         ):
             continue
