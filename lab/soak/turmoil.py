@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from lab.api import Vm
 from lab.failure import VmFailure
-from lab.hotplug import channel_of, offer_again, opened, remove
+from lab.hotplug import LOOK_SECONDS, PATIENCE_SECONDS, channel_of, offer_again, opened, remove
 from lab.soak.tally import Tally
 from protocol.errors import ExitCode, OperatorError
 
@@ -164,6 +164,7 @@ class Turmoil:
             driver, device = found
             try:
                 await self._vm.files.write(f"{DRIVERS}/{driver}/unbind", f"{device}\n".encode())
+                await self._without_sub_channels(device)
                 await self._vm.files.write(f"{DRIVERS}/{driver}/bind", f"{device}\n".encode())
             except OSError as error:
                 if error.errno != errno.EBUSY or self._vm.spec.policy != "rfc":
@@ -172,6 +173,18 @@ class Turmoil:
                 await self._take_away_and_offer(name)
             await opened(self._vm, name)
             self._tally.reopens += 1
+
+    async def _without_sub_channels(self, device: str) -> None:
+        """The host takes them back when the primary is closed.
+
+        Whoever closes the primary again meanwhile, as a probe that fails does (D1), may wait for ever for one of them
+        that is being removed: vmbus_disconnect_ring waits for rescind_event, which a removal does not complete.
+        """
+        deadline = self._vm.now() + PATIENCE_SECONDS
+        while len(self._vm.files.list(f"{DEVICES}/{device}/channels")) > 1:
+            if self._vm.now() > deadline:
+                raise VmFailure(ExitCode.CHECK_FAILED, f"the sub-channels of {device} have not gone")
+            await self._vm.pass_time(LOOK_SECONDS)
 
     def _driver_of(self, relid: int | None) -> tuple[str, str] | None:
         """Driver and name of the device whose primary channel it is."""
