@@ -98,7 +98,7 @@ def measure(
 
 
 def measure_mapped(
-    rounds: int, flags: int, progress: Progress, channels: Sequence[int] = (21, 1000), pending: int = 8
+    rounds: int, flags: int, progress: Progress, channels: Sequence[int], pending: int = 8
 ) -> dict[int, list[float]]:
     """Per number of channels that a guest under policy rfc has open, ns per flag in each round."""
     guests = {count: Dispatcher(Policy.RFC, count) for count in channels}

@@ -29,6 +29,8 @@ RING_PACKETS = {64: 40_000, 1500: 20_000, 4096: 12_000}
 TABLE_WIDTH = 118
 FLAGS = 64_000
 """Event flags dispatched in each round, for each number of pending ones and each design."""
+MAPPED = (21, 1000)
+"""Channels that are open while eight flags are dispatched."""
 OfVms = Callable[[int, Progress], list[Figure]]
 """Measures whole VMs, in so many rounds."""
 STYLES = {Verdict.GOAL: "green", Verdict.PASSED: "", Verdict.FAILED: "bold red", Verdict.NONE: "dim"}
@@ -52,7 +54,7 @@ def dispatch_figures(rounds: int, flags: int, progress: Progress) -> list[Figure
     """The IRQ layer by itself."""
     measured = dispatch.measure(rounds, flags, progress)
     most = max(measured)
-    mapped = dispatch.measure_mapped(rounds, flags, progress)
+    mapped = dispatch.measure_mapped(rounds, flags, progress, MAPPED)
     figures = [Figure(f"dispatch of a flag, rfc, {most} pending", measured[most].rfc, unit="ns")]
     for pending, run in measured.items():
         limits = (2.2, 1.5) if pending == dispatch.CHANNELS else (None, None)

@@ -188,8 +188,10 @@ class VmbusChannel:
 
     @property
     def mapped(self) -> bool:
-        """Whether there are rings, which this CPU has mapped or may map."""
-        return self._reader is not None or bool(self.words.ring_init)
+        """Whether there are rings. From then on this CPU has them mapped until it takes the call to let go of them."""
+        if self._reader is None and self.words.ring_init:
+            self.map_rings()
+        return self._reader is not None
 
     @property
     def ring_bytes(self) -> tuple[int, int]:
@@ -215,9 +217,8 @@ class VmbusChannel:
         return self._writer
 
     def _look_at_rings(self) -> None:
-        if not self.words.ring_init:
+        if not self.mapped:
             raise VmbusError(errno.ENODEV, f"channel {self.relid} is not open")
-        self.map_rings()
 
     def _set_event(self) -> None:
         """``vmbus_setevent``, for the host that waits for room."""

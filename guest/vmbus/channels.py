@@ -63,7 +63,7 @@ class ChannelTable:
 
     def reachable(self) -> list[int]:
         """The relids whose interrupts on this CPU reach a channel."""
-        live = self._live()
+        live = set(self._live())
         return [
             relid
             for relid in range(MAX_CHANNEL_RELIDS)
@@ -78,7 +78,13 @@ class ChannelTable:
 
     def perf_channel_on(self, cpu: Cpu) -> bool:
         """``hv_is_allocated_cpu``: a channel of a performance-critical device interrupts there."""
-        return any(channel.type.perf and channel.target_cpu == cpu for channel in self)
+        return any(channel.type.perf for channel in self.on(cpu))
+
+    def on(self, cpu: Cpu) -> list[VmbusChannel]:
+        """Those that interrupt ``cpu``, open or not."""
+        targets = self._words.column(ChannelWords.target_cpu)
+        found = [self.get(relid) for relid in self._live() if targets[relid] == cpu]
+        return [channel for channel in found if channel is not None]
 
     def forget_all(self) -> None:
         """This CPU was offline while others retired channels. Interrupts are off.
@@ -88,8 +94,8 @@ class ChannelTable:
         for channel in list(self._by_relid.values()):
             self._forget(channel)
 
-    def _live(self) -> set[int]:
-        return {relid for relid, live in enumerate(self._words.column(ChannelWords.live)) if live}
+    def _live(self) -> list[int]:
+        return [relid for relid, live in enumerate(self._words.column(ChannelWords.live)) if live]
 
     def _let_go(self, relid: int) -> None:
         """Of what is gone; in interrupt context, except on the CPU that retires."""
@@ -102,8 +108,10 @@ class ChannelTable:
             channel.unmap_rings()
 
     def _create(self, relid: Relid) -> VmbusChannel:
+        """Nothing interrupts it, so a channel that is being retired is there to its end. A sub-channel may outlive its
+        primary, as the host pleases; then a new view of it has none."""
         bus, above = self._bus, self._words[relid].primary_relid
-        channel = VmbusChannel(bus, relid, self[above] if above else None)
+        channel = VmbusChannel(bus, relid, self.get(above) if above else None)
         channel.device = VmbusDevice(channel) if channel.primary is None else channel.primary.device
         self._by_relid[relid] = channel
         self.handlers[relid] = vmbus_chan_handler(channel, bus.counts)

@@ -43,7 +43,7 @@ async def hv_synic_cleanup(bus: Vmbus) -> None:
             words.synic_online &= ~(1 << cpu)
             if point:
                 point("vmbus.offline.walk")
-            needed = any(channel.target_cpu == cpu for channel in bus.channels)
+            needed = bool(bus.channels.on(cpu))
     try:
         if needed:
             raise VmbusError(errno.EBUSY, f"a channel interrupts CPU {cpu}")

@@ -33,6 +33,8 @@ async def vmbus_open(channel: VmbusChannel, send_bytes: int, recv_bytes: int, us
         raise VmbusError(errno.EINVAL, f"channel {channel.relid} is in use")
     words.state = ChannelState.OPENING
     try:
+        if words.ring_init:  # a close that failed has left the rings' pages to the host
+            await _unmap_ring(channel)
         _alloc_ring(channel, send_bytes, recv_bytes)
         try:
             await _open_with_ring(channel, user_data)
@@ -60,10 +62,15 @@ def _alloc_ring(channel: VmbusChannel, send_bytes: int, recv_bytes: int) -> None
 async def _free_ring(channel: VmbusChannel) -> None:
     """``vmbus_free_ring``, after every CPU has unmapped it."""
     words = channel.words
-    first, pages = Pfn(words.ring_pfn), words.ring_pages
-    words.ring_pfn = words.ring_init = 0
+    await _unmap_ring(channel)
+    first, words.ring_pfn = Pfn(words.ring_pfn), 0
+    channel.bus.core.pages.free(first, words.ring_pages)
+
+
+async def _unmap_ring(channel: VmbusChannel) -> None:
+    """On every CPU. Until then the words must say where it is: another CPU may have begun to map it."""
+    channel.words.ring_init = 0
     await channel.bus.channels.retire(channel.relid)
-    channel.bus.core.pages.free(first, pages)
 
 
 async def _open_with_ring(channel: VmbusChannel, user_data: bytes) -> None:

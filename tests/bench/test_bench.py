@@ -29,6 +29,7 @@ def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(round_trips, "WARM_UP", 10)
     monkeypatch.setattr(main, "TRIPS", 20)
     monkeypatch.setattr(main, "FLAGS", 640)
+    monkeypatch.setattr(main, "MAPPED", (8, 40))
     monkeypatch.setattr(main, "RING_PACKETS", {64: 1000, 1500: 1000})
 
 
@@ -101,7 +102,7 @@ def test_the_command_prints_every_figure_and_fails_if_a_gate_does(
     assert [figure["median"] for figure in figures if figure["name"].startswith(("torn", "lost"))] == [0, 0]
 
 
-def test_the_document_carries_every_round_of_every_figure() -> None:
+def test_the_document_carries_every_round_of_every_figure(in_a_hurry: None) -> None:
     figures = main.dispatch_figures(2, 128, quiet)
     document = main.document(2, figures)
     assert document["rounds"] == 2
