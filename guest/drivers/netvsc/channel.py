@@ -40,6 +40,14 @@ class NetvscChannel:
             channel.callback and not channel.rescind and (words.queue_sends or words.owed_first != words.owed_next)
         )
 
+    @property
+    def unread(self) -> bool:
+        """``hv_get_bytes_to_read`` of what the host has sent; nothing if nobody listens."""
+        try:
+            return bool(self.channel.words.callback and self.channel.mapped and self.channel.inbound.available())
+        except PeerError:
+            return False
+
     def channel_cb(self) -> None:
         """``netvsc_channel_cb``, in the hard interrupt: the host shall be silent until the ring has been polled."""
         if self.napi.schedule_prep():

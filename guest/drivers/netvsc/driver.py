@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from guest.drivers.netvsc.channel import NetvscChannel
 from guest.drivers.netvsc.nic import Nic
 from guest.drivers.netvsc.nics import Nics
 from guest.drivers.netvsc.rndis_filter import OPEN_FILTER, rndis_filter_device_add, set_packet_filter
@@ -130,7 +132,7 @@ class Netvsc(HvDriver):
                 await set_packet_filter(nic, PacketFilter(0))
             except VmbusError as error:
                 nic.log(f"unable to close device: {error.strerror}")
-        await self._wait_until_empty(nic)
+        await self._wait_until(nic, lambda queue: not queue.busy and not queue.unread)
 
     def start_xmit(self, device: NetDevice, queue: int, frame: Frame, epoch: int) -> bool:
         """``netvsc_start_xmit``. A queue whose channel is gone takes the frame and drops it."""
@@ -170,7 +172,7 @@ class Netvsc(HvDriver):
                 nic.exchange.halt()
             except VmbusError as error:
                 nic.log(f"cannot send HALT: {error.strerror}")
-            await self._wait_until_empty(nic)
+            await self._wait_until(nic, lambda queue: not queue.busy)
         if words.recv_section_size:
             revoke(nic, RevokeReceiveBuffer())
         if early:
@@ -231,14 +233,14 @@ class Netvsc(HvDriver):
         words.subchan_work = 0
         nic.device.changed.wake_up()
 
-    async def _wait_until_empty(self, nic: Nic) -> None:
-        """``netvsc_wait_until_empty``, and ``wait_drain`` of ``rndis_filter_halt_device``.
+    async def _wait_until(self, nic: Nic, drained: Callable[[NetvscChannel], bool]) -> None:
+        """``netvsc_wait_until_empty``, and ``wait_drain`` of ``rndis_filter_halt_device``: until all queues are.
 
         Once the NIC is rescinded nothing comes any more, not on its sub-channels either, whose rescinds wait behind
         this one. Linux 6.1 waits even so: two seconds at first, and in the second place without end.
         """
         for _ in range(DRAIN_LOOKS):
-            if nic.channel.words.rescind or not any(each.busy for each in self.nics.channels_of(nic)):
+            if nic.channel.words.rescind or all(map(drained, self.nics.channels_of(nic))):
                 return
             await self.core.sleep(DRAIN_LOOK)
         nic.log("Ring buffer not empty after closing rndis")
