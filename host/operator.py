@@ -40,7 +40,14 @@ def options(machine: Machine, answered: Answered, **changes: Any) -> None:
     answered(None)
 
 
-VERBS: Final[dict[str, Callable[..., None]]] = {verb.__name__: verb for verb in (act, add, rescind, offer, options)}
+def release(machine: Machine, answered: Answered) -> None:
+    """Have everything that a delay holds back happen now; how many steps there were."""
+    answered(machine.server.release())
+
+
+VERBS: Final[dict[str, Callable[..., None]]] = {
+    verb.__name__: verb for verb in (act, add, rescind, offer, options, release)
+}
 
 
 def operate(machine: Machine, verb: str, answered: Answered, **arguments: Any) -> None:

@@ -95,8 +95,9 @@ class Turmoil:
         )
 
     async def calm(self) -> None:
-        """The host answers at once again, as it did before."""
+        """The host answers at once again, as it did before, and what it holds back happens now."""
         await self._vm.operate("options", delay={})
+        await self._vm.operate("release")
 
     async def _repeat(self, what: str, pause: float, action: Callable[[random.Random], Awaitable[None]]) -> None:
         dice = random.Random(f"{self._seed} {what}")
