@@ -22,7 +22,8 @@ def load(path: str, kind: str) -> ModuleType:
     except OSError as error:
         raise OperatorError(f"{path}: {error.strerror}") from None
     except SyntaxError as error:
-        raise OperatorError(f"{error.filename}:{error.lineno}: {error.msg}") from None
+        at = f"{path}:{error.lineno}" if error.lineno else path  # null bytes are nowhere, says Python 3.11.4
+        raise OperatorError(f"{at}: {error.msg}") from None
     except ValueError as error:
         raise OperatorError(f"{path}: {error}") from None
     module = ModuleType(f"{kind} {path}")
