@@ -84,7 +84,7 @@ def _claim() -> Path:
             base().mkdir(mode=0o700, exist_ok=True)
             if base().stat().st_uid != os.getuid():
                 raise OperatorError(f"{base()} belongs to somebody else: remove it or set XDG_RUNTIME_DIR")
-            new = Path(tempfile.mkdtemp(prefix=".new-", dir=base()))
+            new = Path(tempfile.mkdtemp(prefix=f".new-{os.getpid()}-", dir=base()))
             (new / "pid").write_text(str(os.getpid()))
             return new
         except OSError as error:
@@ -96,12 +96,15 @@ def _claim() -> Path:
 
 
 def remove(name: str, supervisor: int) -> None:
-    """Remove the directory of the VM that ``supervisor`` made, and the common one if it was the last."""
+    """Remove the directory of the VM that ``supervisor`` made, and the common one if it was the last.
+
+    Several processes may do so at once, and all but the last may end in the middle of it.
+    """
     directory, old = base() / name, base() / f".old-{supervisor}"
     if _owner(directory) == supervisor:
-        with suppress(FileNotFoundError):  # somebody else does it
+        with suppress(FileNotFoundError):  # somebody else has
             directory.rename(old)  # at once: a process that is still there cannot put anything into it
-            shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
     with suppress(OSError):
         base().rmdir()
 
@@ -149,7 +152,9 @@ def _directories() -> list[Path]:
 
 
 def _owner(directory: Path) -> int | None:
-    """The supervisor that made a run directory; None if it is gone."""
+    """The supervisor that made a run directory; None if it is gone. Of one half made or removed only the name tells."""
+    if half := re.match(r"\.(new|old)-(\d+)", directory.name):
+        return int(half[2])
     try:
         return int((directory / "pid").read_text())
     except (OSError, ValueError):

@@ -15,6 +15,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgpack
@@ -34,9 +35,10 @@ def explain(error: BaseException) -> tuple[ExitCode, str]:
     return ExitCode.BUG, f"internal error{where}: {error!r}"
 
 
-def _end_with_supervisor(life: int, last_will: Callable[[], object]) -> None:
+def _end_with_supervisor(life: int, last_will: Callable[[], object], ending: threading.Lock) -> None:
     """Nobody ever writes into the life pipe: the read returns when the last end to write into is closed."""
     os.read(life, 1)
+    ending.acquire()
     try:
         last_will()
     finally:
@@ -52,13 +54,15 @@ class Child:
     def __init__(self, name: str, life: int, status: int, last_will: Callable[[], object] = lambda: None) -> None:
         self.name = name
         self._status = status
+        self._ending = threading.Lock()
         self._failure: BaseException | None = None
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the command line's; the order to stop is the life pipe
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self.loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
         asyncio.set_event_loop(self.loop)
         self.loop.set_exception_handler(self._unexpected)
-        threading.Thread(target=_end_with_supervisor, args=(life, last_will), name="life", daemon=True).start()
+        watch = partial(_end_with_supervisor, life, last_will, self._ending)
+        threading.Thread(target=watch, name="life", daemon=True).start()
 
     def _unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """uvloop logs an exception of a callback and goes on; a kernel that goes on after one is worth nothing."""
@@ -80,7 +84,10 @@ class Child:
         os.write(self._status, msgpack.packb((self.name, word, *fields)))
 
     def run(self, make: Callable[[], object]) -> int:
-        """Make what the process consists of, say ``ready``, and run until it has finished or something fails."""
+        """Make what the process consists of, say ``ready``, and run until it has finished or something fails.
+
+        It returns only to a process that may end by itself: a last will that has begun is carried out to its end.
+        """
         try:
             body = make()
         except Exception as error:
@@ -91,6 +98,7 @@ class Child:
             gc.freeze()
             self.loop.run_forever()
             del body
+        self._ending.acquire()
         if self._failure is None:
             return ExitCode.SUCCESS
         code, line = explain(self._failure)
