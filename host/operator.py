@@ -45,12 +45,20 @@ def release(machine: Machine, answered: Answered) -> None:
     answered(machine.server.release())
 
 
+def channel(machine: Machine, answered: Answered, name: str) -> None:
+    """How the primary channel of a device is."""
+    answered(machine.channel(name))
+
+
 VERBS: Final[dict[str, Callable[..., None]]] = {
-    verb.__name__: verb for verb in (act, add, rescind, offer, options, release)
+    verb.__name__: verb for verb in (act, add, rescind, offer, options, release, channel)
 }
+QUESTIONS: Final = frozenset({"channel"})
+"""They change nothing, so the journal need not have them."""
 
 
 def operate(machine: Machine, verb: str, answered: Answered, **arguments: Any) -> None:
     """Carry out a verb; ``answered`` gets its result, once. Raises OperatorError if it cannot be."""
-    machine.note("operator", verb, arguments)
+    if verb not in QUESTIONS:
+        machine.note("operator", verb, arguments)
     VERBS[verb](machine, answered, **arguments)

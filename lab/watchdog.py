@@ -8,8 +8,9 @@ waited for (answers of the host, other CPUs, a program's next step) has longer, 
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from guest.vmbus.words import ChannelWords
 from lab.failure import VmFailure
@@ -33,36 +34,63 @@ class Stranded:
     name: str
     target_cpu: int
     bytes_waiting: int
+    dropped: bool
+    """An interrupt of its was dropped just before, its IRQ being in progress on another CPU: R8."""
 
     def __str__(self) -> str:
         return (
             f"channel {self.relid} ({self.name}) is stranded: {self.bytes_waiting} bytes wait in its ring, "
             f"and no interrupt is on its way to CPU {self.target_cpu}"
+            + ("; R8: one was dropped, because its IRQ was in progress on another CPU" if self.dropped else "")
         )
 
 
+class Seen(NamedTuple):
+    """A channel at the first of the looks since which nothing has gone on."""
+
+    progress: tuple[int, ...]
+    """What would change: the read index and the interrupts; empty if nothing waits."""
+    since: float
+    dropped: int
+    """Of its interrupts, until then."""
+    dropped_before: int
+    """Until the look before."""
+
+
 class Watchdog:
-    """Call ``look`` now and then with the time; it names a channel that has not moved since ``STRANDED_SECONDS``."""
+    """Call ``check`` now and then with the time; it names a channel that has not moved since ``STRANDED_SECONDS``.
+
+    ``tolerate`` is told of each as long as it is there; True: whoever answers sees to it.
+    """
 
     def __init__(self, guest: GuestView, ram: memoryview) -> None:
+        self.tolerate: Callable[[Stranded], bool] = lambda stranded: False
         self._guest = guest
         self._ram = ram
-        self._still: dict[Relid, tuple[tuple[int, ...], float]] = {}
+        self._seen: dict[Relid, Seen] = {}
         self._since: dict[Hashable, float] = {}
 
-    def look(self, now: float) -> Stranded | None:
-        """The first stranded channel, if there is one."""
+    def look(self, now: float) -> list[Stranded]:
+        """The stranded channels."""
+        found, seen = [], {}
         for relid, words in self._guest.opened():
-            state = self._state(relid, words)
-            if state is None:
-                self._still.pop(relid, None)
-                continue
-            before = self._still.get(relid)
-            if before is None or before[0] != state:
-                self._still[relid] = (state, now)
-            elif now - before[1] >= STRANDED_SECONDS:
-                return Stranded(relid, words.irq_name, words.target_cpu, state[0])
-        return None
+            waiting, progress = self._waiting(relid, words)
+            dropped = self._guest.irq.descs[words.irq].dropped_in_progress
+            before = self._seen.get(relid)
+            if before is None or not progress or progress != before.progress:
+                before = Seen(progress, now, dropped, before.dropped if before else dropped)
+            elif now - before.since >= STRANDED_SECONDS:
+                found.append(
+                    Stranded(relid, words.irq_name, words.target_cpu, waiting, dropped > before.dropped_before)
+                )
+            seen[relid] = before
+        self._seen = seen
+        return found
+
+    @property
+    def unread(self) -> bool:
+        """Some channel has data that the guest has not read."""
+        return any(self._waiting(relid, words)[0] for relid, words in self._guest.opened())
 
     def stalled(self, now: float, *also: Awaited) -> str | None:
         """What has been waited for since ``STALL_SECONDS``; ``also`` by the caller."""
@@ -75,18 +103,18 @@ class Watchdog:
 
     def check(self, now: float, *also: Awaited) -> None:
         """``look`` and ``stalled``, with what they find as the ``VmFailure`` that ends a run."""
-        found = self.look(now) or self.stalled(now, *also)
+        left = [stranded for stranded in self.look(now) if not self.tolerate(stranded)]
+        found = left[0] if left else self.stalled(now, *also)
         if found is not None:
             raise VmFailure(ExitCode.STRANDED, str(found))
 
-    def _state(self, relid: Relid, words: ChannelWords) -> tuple[int, ...] | None:
-        """What would change if anything went on: (bytes waiting, indices, interrupts), None if nothing waits."""
+    def _waiting(self, relid: Relid, words: ChannelWords) -> tuple[int, tuple[int, ...]]:
+        """How many bytes wait in the ring, and what would change if anything went on."""
         if not words.callback:
-            return None  # closed meanwhile, or its driver is dead: the guest has said so
+            return 0, ()  # closed meanwhile, or its driver is dead: the guest has said so
         first, pages = words.ring_pfn + words.send_pages, words.ring_pages - words.send_pages
         control = self._ram[first * PAGE_SIZE :][:16].cast("I")
         write, read = control[0], control[1]
         if write == read or self._guest.vmbus.callback_events[relid].scheduled:
-            return None
-        waiting = (write - read) % ((pages - 1) * PAGE_SIZE)
-        return waiting, read, words.interrupts
+            return 0, ()
+        return (write - read) % ((pages - 1) * PAGE_SIZE), (read, words.interrupts)

@@ -119,7 +119,6 @@ class HostProcess:
                 "fence": self._fence,
                 "snapshot": self.machine.snapshot,
                 **{verb: partial(self._operate, verb) for verb in VERBS},
-                "channel": self.machine.channel,
                 "inject": lambda fault, **arguments: break_host(self.machine, fault, **arguments),
             },
             self._after,

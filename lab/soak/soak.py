@@ -144,6 +144,7 @@ class Soak:
         async with turmoil.gate.alone():
             await turmoil.calm()
             await self._stop_loads()
+            await turmoil.nothing_unread()
             report = await self._vm.report()
             report.checks += load_checks(self._vm.memory, images_of(self._vm.spec))
             self.tally.cuts += 1

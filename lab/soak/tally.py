@@ -11,6 +11,7 @@ DEFECTS: Final = {
     "D2": "a write to a channel's cpu file returns 0, so that echo never ends (RFC patch 10)",
     "D5": "a move that a close overtakes is never answered: the counters of RFC patch 11 never meet again",
     "R8": "the second of two interrupts of a channel at once is dropped uncounted (handle_simple_irq, RFC patch 7)",
+    "R8 stranded": "such a drop left data in a ring that nobody would have read: the device was offered anew",
 }
 """What the RFC as posted gets wrong and a soak can meet: counted, named, and no failure of the test."""
 

@@ -17,7 +17,9 @@ from lab.api import Vm
 from lab.failure import VmFailure
 from lab.hotplug import LOOK_SECONDS, PATIENCE_SECONDS, channel_of, offer_again, opened, remove
 from lab.soak.tally import Tally
+from lab.watchdog import Stranded
 from protocol.errors import ExitCode, OperatorError
+from protocol.ids import Relid
 
 DEVICES: Final = "/sys/bus/vmbus/devices"
 DRIVERS: Final = "/sys/bus/vmbus/drivers"
@@ -83,6 +85,9 @@ class Turmoil:
         self._seed = seed
         self._tally = tally
         self._locks = {name: asyncio.Lock() for name in kinds}
+        self._stranded: asyncio.Queue[Relid] = asyncio.Queue()
+        self._given_up: set[Relid] = set()
+        vm.watchdog.tolerate = self._take_up
 
     async def run(self) -> None:
         """For ever. Raises ``VmFailure`` when something happens that never should."""
@@ -92,6 +97,7 @@ class Turmoil:
             self._repeat("reopen", 0.5, self._reopen),
             self._repeat("delay", 1.0, self._delay),
             self._repeat("act", 0.2, self._act),
+            self._rescue(),
         )
 
     async def calm(self) -> None:
@@ -196,6 +202,35 @@ class Turmoil:
                     if files.read(f"{DEVICES}/{device}/id").decode().strip() == str(relid):
                         return driver, device
         return None
+
+    # --- channels that nobody looks at any more ---------------------------------------------------------------------
+
+    def _take_up(self, stranded: Stranded) -> bool:
+        """What R8 strands stays so for ever, and is a defect of the design; anything else is a fault."""
+        if stranded.dropped and stranded.relid not in self._given_up:
+            self._given_up.add(stranded.relid)
+            self._stranded.put_nowait(stranded.relid)
+            self._tally.defects["R8 stranded"] += 1
+        return stranded.dropped
+
+    async def _rescue(self) -> None:
+        """For ever, and at cuts too, which wait for it."""
+        while True:
+            await self.offer_anew(await self._stranded.get())
+
+    async def offer_anew(self, relid: Relid) -> None:
+        """Take the device of a stranded channel away, which is as good as losing it, and offer it again."""
+        primary = self._vm.guest.vmbus.channels[relid].primary_relid or relid
+        for name, lock in self._locks.items():
+            async with lock:
+                if (await channel_of(self._vm, name))["relid"] == primary:
+                    await self._take_away_and_offer(name)
+        self._given_up.remove(relid)
+
+    async def nothing_unread(self) -> None:
+        """Wait until the guest has read what the host has said, if need be of devices that are offered anew."""
+        while self._given_up or self._vm.watchdog.unread:
+            await self._vm.pass_time(LOOK_SECONDS)
 
     # --- the host ---------------------------------------------------------------------------------------------------
 

@@ -95,4 +95,4 @@ class HotplugVM(SimulatedVM):
             await self.pass_time(0.1)
             self.watchdog.look(self.now())
         await self.pass_time(3)
-        return self.watchdog.look(self.now()) is not None
+        return bool(self.watchdog.look(self.now()))
