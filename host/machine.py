@@ -9,6 +9,7 @@ from typing import Any, Final
 from uuid import UUID, uuid5
 
 from host.catalogue import KINDS
+from host.complaints import Complaints
 from host.hypervisor.partition import HypervisorOptions, Partition
 from host.plain import parse
 from host.quiesce import QuietServices, Time
@@ -78,8 +79,8 @@ class Machine:
         point: Point | None = None,
     ) -> None:
         self.spec = spec
-        self.complaints: list[str] = []
-        self.failures: list[str] = []
+        self.complaints = Complaints()
+        self.failures = Complaints()
         self.devices: dict[str, Device] = {}
         self.offers: dict[str, OfferHandle] = {}
         self._specs: dict[str, DeviceSpec] = {}
@@ -191,7 +192,7 @@ class Machine:
 
     def complain(self, error: PeerError | OperatorError) -> None:
         """Somebody has done something wrong, and the VM goes on."""
-        (self.failures if isinstance(error, DeviceFailed) else self.complaints).append(str(error))
+        (self.failures if isinstance(error, DeviceFailed) else self.complaints).add(str(error))
         if self._journal:
             self._journal("complaint", str(error))
 
@@ -227,8 +228,8 @@ class Machine:
             "devices": {
                 name: {"kind": spec.kind, "counts": self.devices[name].counts()} for name, spec in self._specs.items()
             },
-            "complaints": list(self.complaints),
-            "failures": list(self.failures),
+            "complaints": self.complaints.lines(),
+            "failures": self.failures.lines(),
         }
 
 
