@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final, Literal
 
 from host.machine import DeviceSpec
 
+MAX_VCPUS: Final = 64
+GuestVersion = Literal["2.4", "3.0", "4.0", "4.1", "5.0", "5.1", "5.2", "5.3"]
+"""The newest VMBus protocol that a guest asks for: what Linux knows (``vmbus_versions`` of connection.c)."""
 SMALL = (
     DeviceSpec("heartbeat", "heartbeat", 7),
     DeviceSpec("shutdown", "shutdown", 9),
@@ -51,7 +54,7 @@ class VmSpec:
     """On the first SCSI controller."""
     memory_mb: int = 64
     seed: int = 0
-    max_version: str = "5.3"
+    max_version: GuestVersion = "5.3"
     time_scale: float = 1.0
     trace: str | None = None
     trace_events: list[str] = field(default_factory=list)

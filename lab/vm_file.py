@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -15,10 +15,9 @@ from host.machine import DeviceSpec
 from host.plain import STRICT, parse
 from host.vmbus.options import HostOptions
 from lab import presets
-from lab.spec import VmSpec
+from lab.spec import MAX_VCPUS, GuestVersion, VmSpec
 from protocol.errors import OperatorError
 
-MAX_VCPUS: Final = 64
 CpuNumber = Annotated[int, Field(ge=0, lt=MAX_VCPUS)]
 
 
@@ -26,7 +25,7 @@ CpuNumber = Annotated[int, Field(ge=0, lt=MAX_VCPUS)]
 class GuestOptions:
     """Module parameters, and the command line of the emulated kernel."""
 
-    max_version: Literal["2.4", "3.0", "4.0", "4.1", "5.0", "5.1", "5.2", "5.3"] = "5.3"
+    max_version: GuestVersion = "5.3"
     isolated: list[CpuNumber] = field(default_factory=list)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -43,7 +44,7 @@ class ProgramCpuWords(Struct):
     """Tasks of the program that have not ended."""
 
 
-class Program:
+class Program(ABC):
     """One CPU's part of a program. Made on every CPU at the same place of start-up, started on each, in any order.
 
     It may be started again when it has finished.
@@ -71,9 +72,9 @@ class Program:
         """Why it failed, one line."""
         return self._words.error if self._words.failed else None
 
+    @abstractmethod
     def start(self, *args: Any, **arguments: Any) -> None:
         """Start this CPU's part, within ``starting``. Raises OperatorError."""
-        raise NotImplementedError
 
     @contextmanager
     def starting(self) -> Iterator[None]:

@@ -19,7 +19,9 @@ from lab.settings import parsed
 @click.option("--output", callback=options.output, metavar="FILE", help="Where bytes go, say a picture.")
 @click.option("--name", help="Which VM, if several are running.")
 def command(device: str, action: str, settings: tuple[str, ...], output: str | None, name: str | None) -> None:
-    """Type, move the mouse, take memory, ask for a backup: what the kind of DEVICE can do, with what it takes.
+    """Have a device type, move the mouse, ask for a backup.
+
+    What the kind of DEVICE can do, with what it takes.
 
     \b
     act keyboard type_text text="echo hello"     act balloon inflate pages=1024

@@ -19,7 +19,10 @@ from protocol.errors import OperatorError
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="An option of the kind, as in a VM file.")
 @click.option("--name", help="Which VM, if several are running.")
 def command(device: str, kind: str | None, relid: int | None, settings: tuple[str, ...], name: str | None) -> None:
-    """Offer a device to the guest of a running VM: a new one under the name DEVICE, or one that was removed."""
+    """Offer a device to the guest of a running VM.
+
+    A new one under the name DEVICE, or one that was removed.
+    """
     options = parsed(settings, "--set ")
     if kind is None and (options or relid):
         raise OperatorError("--set and --relid are for a new device: say its --kind too")

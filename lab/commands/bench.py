@@ -15,5 +15,8 @@ from lab.commands import options
 @click.option("--rounds", type=click.IntRange(3), default=9, show_default=True, help="Interleaved rounds.")
 @click.option("--json", "json_path", callback=options.output, metavar="FILE", help="Write the figures here.")
 def command(rounds: int, json_path: str | None) -> None:
-    """Measure, as ratios in one run: round trips, rings, the IRQ layer, and a large VM beside a small one."""
+    """Measure, as ratios in one run.
+
+    Round trips, rings, the IRQ layer, and a large VM beside a small one.
+    """
     sys.exit(bench(rounds, json_path, scale.figures))

@@ -12,9 +12,9 @@ from lab.files import looking_at
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("--name", help="Which VM, if several are running.")
 def command(paths: tuple[str, ...], name: str | None) -> None:
-    """Print files of the running VM: /proc/interrupts, /proc/irq/24/smp_affinity, ... Nobody is stopped for it.
+    """Print files of the running VM.
 
-    `ls` shows what there is.
+    /proc/interrupts, /proc/irq/24/smp_affinity, ... Nobody is stopped for it. `ls` shows what there is.
     """
     files = AttachedVm(name).files
     for path in paths:

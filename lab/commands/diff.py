@@ -22,9 +22,10 @@ from lab.linux.run import IMAGE_BYTES, say
 @click.option("--disk", callback=options.disk, metavar="FILE", help="Raw image for the SCSI controller of both.")
 @click.option("--name", default="diff", show_default=True, help="Both VMs are named after it.")
 def command(**chosen: Any) -> None:
-    """Start one VM with the emulated guest and with a real kernel, and compare what they do.
+    """Compare the emulated guest with a real kernel.
 
-    Every control message, the first packets of every device, the CPUs of the channels, the layout of /proc/interrupts.
+    The same VM is started with each. Compared are every control message, the first packets of every device, the CPUs
+    of the channels, the layout of /proc/interrupts.
     Exit code 1 if they differ in anything that is not known and explained.
     """
     with disk_for(options.linux_vm_spec(chosen, linux_spec(say)), IMAGE_BYTES) as spec:

@@ -24,10 +24,10 @@ from protocol.errors import ExitCode
     "--markdown", callback=options.output, metavar="FILE", help="Write the tables as docs/faults.md has them."
 )
 def command(seed: int, json_path: str | None, markdown: str | None) -> None:
-    """Break a simulated VM in every known way, and show which invariants of the report notice.
+    """Break a simulated VM in every known way.
 
-    Exit code 1 if an invariant never turns red, if a fault turns other ones red than it should, or if a VM without a
-    fault is not all green.
+    The table shows which invariants of the report notice. Exit code 1 if an invariant never turns red, if a fault turns
+    other ones red than it should, or if a VM without a fault is not all green.
     """
 
     async def body() -> list[FaultTable]:

@@ -33,9 +33,10 @@ from lab.linux.run import IMAGE_BYTES, LinuxOptions, run_linux, say
 @click.option("--json", "json_path", callback=options.output, metavar="FILE", help="Write the report.")
 @click.option("--name", default="linux", show_default=True, help="Name of the VM.")
 def command(script: str | None, keep: bool, json_path: str | None, vmbus_version: str, **chosen: Any) -> None:
-    """Boot an unmodified Linux kernel as the guest, and compare what it says with what the host says.
+    """Boot an unmodified Linux kernel as the guest.
 
-    The kernel, busybox and QEMU are fetched as Debian packages at first use and not installed.
+    What it says is compared with what the host says. The kernel, busybox and QEMU are fetched as Debian packages at
+    first use and not installed.
     """
     spec = options.linux_vm_spec(chosen, linux_spec(say))
     spec = replace(spec, host_options={**spec.host_options, "max_version": vmbus_version})

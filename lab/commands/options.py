@@ -6,14 +6,14 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import click
 
-from guest.linux.layout import MAX_VCPUS
+from guest.linux import layout
 from lab import presets, vm_file
 from lab.linux.vm import MEMORY_MB
-from lab.spec import DiskSpec, LinuxSpec, VmSpec
+from lab.spec import MAX_VCPUS, DiskSpec, GuestVersion, LinuxSpec, VmSpec
 from protocol.errors import OperatorError
 
 DEFAULT_VM: Final = "letter"
@@ -52,7 +52,7 @@ def vm_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that ``run`` and ``sim`` share."""
     options = [
         vm,
-        click.option("--vcpus", type=click.IntRange(1, 64), help="Virtual processors."),
+        click.option("--vcpus", type=click.IntRange(1, MAX_VCPUS), help="Virtual processors."),
         click.option(
             "--policy",
             type=click.Choice(["legacy", "rfc"]),
@@ -79,7 +79,7 @@ def vm_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--max-version",
-            type=click.Choice(["2.4", "3.0", "4.0", "4.1", "5.0", "5.1", "5.2", "5.3"]),
+            type=click.Choice(get_args(GuestVersion)),
             help="Newest VMBus protocol that the guest asks for.",
         ),
         click.option(
@@ -123,6 +123,8 @@ def linux_vm_spec(options: dict[str, Any], linux: LinuxSpec) -> VmSpec:
     """The same for a real kernel, which needs more memory, and gets two vCPUs unless somebody says otherwise."""
     spec = vm_spec(options)
     vcpus = spec.vcpus if options["vcpus"] or spec.numa else DEFAULT_LINUX_VCPUS
-    if vcpus > MAX_VCPUS:
-        raise OperatorError(f"a real guest has 1 to {MAX_VCPUS} vCPUs, and {options['vm']} has {vcpus}: say --vcpus")
+    if vcpus > layout.MAX_VCPUS:
+        raise OperatorError(
+            f"a real guest has 1 to {layout.MAX_VCPUS} vCPUs, and {options['vm']} has {vcpus}: say --vcpus"
+        )
     return replace(spec, vcpus=vcpus, memory_mb=MEMORY_MB, linux=linux)

@@ -14,6 +14,9 @@ from lab.hotplug import remove
 @click.argument("device")
 @click.option("--name", help="Which VM, if several are running.")
 def command(device: str, name: str | None) -> None:
-    """Rescind a device of a running VM, and wait until the guest has let go of it. `add DEVICE` brings it back."""
+    """Take a device away from the guest of a running VM.
+
+    It is rescinded, and waited for until the guest has let go of it. `add DEVICE` brings it back.
+    """
     relid = asyncio.run(remove(AttachedVm(name), device))
     click.echo(f"{device}: the guest has released relid {relid}")

@@ -28,7 +28,10 @@ NEXT_STEPS: Final = [
 @click.command()
 @options.vm_options
 def command(**chosen: Any) -> None:
-    """Run a VM: a supervisor, a host process, and one worker process per vCPU."""
+    """Run a VM of real processes, put it to work, and judge it.
+
+    A supervisor, a host process, and one worker process per vCPU.
+    """
 
     stop = asyncio.Event()
 

@@ -46,7 +46,10 @@ JOURNAL: Final = click.Path(exists=True, dir_okay=False)
     "nothing, the seed decides.",
 )
 def command(replay: str | None, steer: str | None, **chosen: Any) -> None:
-    """The same VM and workload in one process, under virtual time; equal seeds give equal traces."""
+    """The same VM in one process, under virtual time.
+
+    Equal seeds give equal traces.
+    """
     if replay and steer:
         raise click.UsageError("--steer makes a run, --replay repeats one: say one of them")
     records = list(unpack(Path(replay or steer or os.devnull).read_bytes()))

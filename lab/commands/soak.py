@@ -16,6 +16,7 @@ from lab.description import CONTROL_PLANE
 from lab.image import disk_for
 from lab.soak.journal import journal_for, keep_journal
 from lab.soak.soak import Soak, SoakFailed, SoakOptions, verdict
+from lab.spec import MAX_VCPUS
 from lab.vm import VM
 from protocol.errors import ExitCode
 
@@ -40,7 +41,7 @@ class Duration(click.ParamType[float]):
 
 @click.command()
 @options.vm
-@click.option("--vcpus", type=click.IntRange(1, 64), help="Virtual processors.")
+@click.option("--vcpus", type=click.IntRange(1, MAX_VCPUS), help="Virtual processors.")
 @click.option("--policy", type=click.Choice(["legacy", "rfc"]), help="Interrupt design.")
 @click.option("--disk", callback=options.disk, metavar="FILE[,rw]", help="Raw image for the first SCSI controller.")
 @click.option("--duration", type=Duration(), default="60s", show_default=True, help="How long: 90s, 10m, 1.5h.")
@@ -50,8 +51,10 @@ class Duration(click.ParamType[float]):
 @click.option("--trace", callback=options.output, metavar="FILE", help="Keep the journal here, whatever the end.")
 @click.option("--name", default="soak", show_default=True, help="Name of the VM.")
 def command(duration: float, interval: float, cut: float, **chosen: Any) -> None:
-    """Keep every device busy while channels move between CPUs, devices are taken away and offered again, channels are
-    closed and opened, and the host answers late. At cuts everybody stands still and the report's equations are checked.
+    """Keep every device busy while everything moves.
+
+    Channels move between CPUs, devices are taken away and offered again, channels are closed and opened, and the host
+    answers late. At cuts everybody stands still and the report's equations are checked.
 
     Ends with `End of test: SUCCESS` or `FAILURE`. What the RFC as posted breaks is counted and named.
     """

@@ -24,7 +24,10 @@ from lab.top import CPU_WIDTH, FIXED_WIDTH, Look, frame
 @click.option("--count", type=click.IntRange(1), help="End after so many frames.")
 @click.option("--name", help="Which VM, if several are running.")
 def command(interval: float, count: int | None, name: str | None) -> None:
-    """Show the interrupts of the running VM by IRQ and CPU, the busiest VMBus channels first. `q` ends it."""
+    """Watch the interrupts of the running VM by IRQ and CPU.
+
+    The busiest VMBus channels come first. `q` ends it.
+    """
     vm = AttachedVm(name)
     out = Output(highlight=False)
     width = out.width if out.is_terminal else FIXED_WIDTH + CPU_WIDTH * vm.info.vcpus

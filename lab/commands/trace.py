@@ -15,6 +15,9 @@ from lab.trace import lines
 @click.option("--event", help="Only events of this kind.")
 @click.option("--message", is_flag=True, help="Only control messages.")
 def command(file: str, who: str | None, event: str | None, message: bool) -> None:
-    """Print a journal, one line an event: time in seconds, who, what, with the fields of messages."""
+    """Print a journal, one line an event.
+
+    Time in seconds, who, what, with the fields of messages.
+    """
     for line in lines(Path(file).read_bytes(), who, event, message):
         click.echo(line)

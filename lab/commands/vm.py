@@ -13,7 +13,9 @@ from protocol.errors import OperatorError
 @click.argument("preset", required=False)
 @click.option("--keys", is_flag=True, help="Every key of a VM file: what is allowed; what it is if nothing is said.")
 def command(preset: str | None, keys: bool) -> None:
-    """Print a VM that comes with the laboratory, as a file to begin with: `vm letter >my.toml`, `run --vm my.toml`.
+    """Print a VM file to begin with.
+
+    `vm letter >my.toml`, then `run --vm my.toml`.
 
     Without PRESET, what there is.
     """

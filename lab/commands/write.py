@@ -19,11 +19,11 @@ from protocol.errors import ExitCode
 @click.option("--cpu", type=click.IntRange(0), default=0, show_default=True, help="The guest CPU that does it.")
 @click.option("--name", help="Which VM, if several are running.")
 def command(path: str, text: str | None, cpu: int, name: str | None) -> None:
-    """Write TEXT and a newline, or standard input as it is, to a file of the running VM.
+    """Write to a file of the running VM.
 
-    One write(2), whose result is printed; exit code 1 if it failed. What can be written: /proc/irq/N/smp_affinity and
-    smp_affinity_list, /proc/irq/default_smp_affinity, the `cpu` of a channel, `bind` and `unbind` of a driver,
-    `online` of a CPU, `flags` of a network device.
+    TEXT and a newline, or standard input as it is. One write(2), whose result is printed; exit code 1 if it failed.
+    What can be written: /proc/irq/N/smp_affinity and smp_affinity_list, /proc/irq/default_smp_affinity, the `cpu` of a
+    channel, `bind` and `unbind` of a driver, `online` of a CPU, `flags` of a network device.
     """
     data = sys.stdin.buffer.read() if text is None else text.encode() + b"\n"
     try:

@@ -19,12 +19,17 @@ from tests.integration.machine import make_image, nothing_left, started
 VM = ("--vm", "small", "--vcpus", "2", "--duration", "0.1")
 
 
+SHORT_HELP = 68
+"""What a terminal of 80 columns leaves for a command in the list of them."""
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_explains_itself_and_its_options(command: str) -> None:
     itself = cli.get_command(click.Context(cli), command)
     assert itself is not None
     text = itself.get_help(click.Context(itself, info_name=command))
     assert itself.help
+    assert not itself.get_short_help_str(limit=SHORT_HELP).endswith("...")
     for parameter in itself.params:
         if isinstance(parameter, click.Option):
             assert parameter.help, parameter.name

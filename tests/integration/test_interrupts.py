@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.report import Report
-from lab.spec import DiskSpec, VmSpec
+from lab.spec import DiskSpec, GuestVersion, VmSpec
 from lab.vm import VM
 from lab.workload import read_disk
 from tests.integration.machine import make_image, nothing_left
@@ -99,7 +99,7 @@ async def test_stat_counts_each_interrupt_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", ["2.4", "4.0", "5.0"])
-async def test_the_equations_hold_for_older_protocols_too(version: str, tmp_path: Path) -> None:
+async def test_the_equations_hold_for_older_protocols_too(version: GuestVersion, tmp_path: Path) -> None:
     make_image(tmp_path / "disk.img", 1 << 20)
     spec = VmSpec("older", vcpus=2, disks=[DiskSpec(str(tmp_path / "disk.img"))], max_version=version)
     async with VM(spec) as vm:

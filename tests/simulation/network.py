@@ -13,7 +13,7 @@ from host.machine import DeviceSpec
 from lab.simulation.cpu import SimulatedCpu
 from lab.simulation.schedule import Schedule
 from lab.simulation.vm import SimulatedVM
-from lab.spec import VmSpec
+from lab.spec import GuestVersion, VmSpec
 from protocol.ids import Irq
 
 MOVES = 20
@@ -44,7 +44,7 @@ class NetVM(SimulatedVM):
         cpus: int = 4,
         nics: int = 1,
         policy: str = "rfc",
-        version: str = "5.3",
+        version: GuestVersion = "5.3",
         schedule: Schedule | None = None,
         **options: Any,
     ) -> None:

@@ -7,6 +7,7 @@ import errno
 import pytest
 
 from guest.net.device import GONE, REGISTERED
+from lab.spec import GuestVersion
 from tests.simulation.network import PATIENCE, NetVM
 
 POLICIES = ["rfc", "legacy"]
@@ -137,7 +138,7 @@ async def test_a_nic_that_is_gone_for_good_interrupts_the_load_and_the_load_can_
 
 
 @pytest.mark.parametrize("version", ["5.3", "2.4"])
-async def test_the_driver_lets_go_of_its_device_under_load_and_takes_it_again(version: str) -> None:
+async def test_the_driver_lets_go_of_its_device_under_load_and_takes_it_again(version: GuestVersion) -> None:
     """Before protocol 3.0 the host wants the buffers back before the channel is closed, afterwards after it."""
     for seed in range(3):
         async with NetVM(seed, cpus=3, policy="legacy", version=version) as vm:
