@@ -18,6 +18,10 @@ from protocol.errors import OperatorError
 from protocol.wire.versions import Version
 
 
+def test_the_small_preset_is_the_vm_that_nothing_is_said_of() -> None:
+    assert vm_file.load("small") == VmSpec()
+
+
 def test_a_file_describes_a_vm(tmp_path: Path) -> None:
     path = tmp_path / "my.toml"
     path.write_text(
