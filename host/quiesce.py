@@ -58,12 +58,18 @@ class QuietServices:
 
         def expire() -> None:
             if self._held is None:
-                fn()
+                self._call(fn)
             else:
-                self._held.append(lambda: None if held.cancelled else fn())
+                self._held.append(lambda: None if held.cancelled else self._call(fn))
 
         held.timer = self._time.call_later(seconds, expire)
         return held
+
+    def _call(self, fn: Callable[[], None]) -> None:
+        try:
+            fn()
+        except (PeerError, OperatorError) as error:
+            self.complain(error)
 
     def quiesce(self) -> None:
         """No timer of a device expires from now on."""

@@ -57,7 +57,10 @@ class Services(Protocol):
         """UTC in 100 ns units since 1601-01-01."""
 
     def call_later(self, seconds: float, fn: Callable[[], None]) -> Timer:
-        """Call ``fn`` once, ``seconds`` from now, in the context that also delivers doorbells."""
+        """Call ``fn`` once, ``seconds`` from now, in the context that also delivers doorbells.
+
+        A PeerError or OperatorError that it raises is complained about: nobody waits for what a device does unasked.
+        """
 
     def complain(self, error: PeerError | OperatorError) -> None:
         """Log what the guest or the operator did wrong; the device carries on."""

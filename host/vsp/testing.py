@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from host.vsp.device import Device
-from host.vsp.ic.periodic import UNITS_PER_SECOND
+from host.vsp.periodic import UNITS_PER_SECOND
 from protocol.errors import OperatorError, PeerError
 from protocol.ids import GpadlId, Relid
 from protocol.journal import Journal
@@ -61,7 +61,10 @@ class Clock:
             alarm = min(due, key=lambda alarm: alarm.at)
             self.alarms.remove(alarm)
             self.time = max(self.time, alarm.at)
-            alarm.fn()
+            try:
+                alarm.fn()
+            except (PeerError, OperatorError) as error:
+                self.complain(error)
         self.time = end
 
 

@@ -111,6 +111,30 @@ def test_keys_press_themselves_if_somebody_wants_it_until_the_channel_is_closed(
     assert (closed, device.counts()["events"]) == ([True], 8)
 
 
+def test_a_guest_that_asks_again_and_again_does_not_make_the_keys_press_themselves_faster(ram: GuestRam) -> None:
+    clock = Clock()
+    device, channel = keyboard(ram, clock, every=0.5)
+    for _ in range(10):
+        channel.send(PacketType.IN_BAND, KBD_REQUEST)
+    channel.receive()
+    clock.advance(2.2)
+    assert len(strokes(channel)) == 8
+    device.close(lambda: None)
+    clock.advance(10)
+    assert device.counts()["events"] == 8
+
+
+def test_a_guest_that_changes_its_mind_about_the_version_has_no_keyboard_any_more(ram: GuestRam) -> None:
+    clock = Clock()
+    _, channel = keyboard(ram, clock, every=0.5)
+    channel.send(PacketType.IN_BAND, synthkbd.ProtocolRequest(KbdMessage.PROTOCOL_REQUEST, 0x9_0000).encode())
+    (answer,) = channel.receive()
+    assert synthkbd.ProtocolResponse.decode(answer.payload).status == 0
+    clock.advance(10)
+    assert not channel.receive()
+    assert len(clock.complaints) == 1, "of the version, and of no key"
+
+
 def test_a_guest_that_reads_nothing_loses_keys_and_costs_no_memory(ram: GuestRam) -> None:
     clock = Clock()
     device, channel = keyboard(ram, clock, every=0.01)
@@ -167,6 +191,17 @@ def test_the_pointer_wanders_by_itself_if_somebody_wants_it(ram: GuestRam) -> No
     clock.advance(1)
     reports = [MouseReport.decode(synthhid.parse(packet.payload)[1]) for packet in channel.receive()]
     assert len({(report.x, report.y) for report in reports}) == len(reports) == 50
+
+
+def test_a_mouse_that_is_confirmed_again_and_again_does_not_wander_faster(ram: GuestRam) -> None:
+    clock = Clock()
+    device, channel = mouse(ram, clock, every=0.02)
+    for _ in range(10):
+        channel.send(PacketType.IN_BAND, HID_ACK)
+    clock.advance(1)
+    device.close(lambda: None)
+    clock.advance(10)
+    assert len(channel.receive()) == 50
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from host.vsp.balloon.ledger import Ledger
 from host.vsp.device import Offer, Services, Timer, VspChannel
-from host.vsp.ic.periodic import Periodic
 from host.vsp.kind import Answered
+from host.vsp.periodic import Periodic
 from host.vsp.single_channel import SingleChannel
 from protocol.errors import OperatorError, PeerError
 from protocol.wire.dynmem import (
@@ -62,7 +62,7 @@ class Balloon(SingleChannel):
         self._transaction = 0
         self._up = self._down = self._reports = self._informed = 0
         self._timer: Timer | None = None
-        self._cycle = Periodic(services, every, self._turn) if every else None
+        self._cycle = Periodic(services, every, self._turn)
         self.version: int | None = None
         self.ready = False
         self.status: Status | None = None
@@ -89,8 +89,7 @@ class Balloon(SingleChannel):
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        if self._cycle:
-            self._cycle.stop()
+        self._cycle.stop()
         self._ledger.clear()
         self._finish(None)
 
@@ -165,8 +164,7 @@ class Balloon(SingleChannel):
         self._post(DmType.CAPABILITIES_RESPONSE, Accepted(int(self.ready)).encode())
         if self.ready:
             self._timer = self._services.call_later(INFO_DELAY, self._inform)
-            if self._cycle:
-                self._cycle.start()
+            self._cycle.start()
 
     def _inform(self) -> None:
         self._informed += 1

@@ -6,7 +6,7 @@ from uuid import UUID
 from host.vsp.device import Services
 from host.vsp.ic.component import Component
 from host.vsp.ic.offers import ic_offer
-from host.vsp.ic.periodic import Periodic
+from host.vsp.periodic import Periodic
 from protocol.errors import PeerError
 from protocol.wire import ic
 from protocol.wire.guids import HV_HEART_BEAT_GUID

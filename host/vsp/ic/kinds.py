@@ -9,18 +9,12 @@ from host.vsp.ic.shutdown import Shutdown
 from host.vsp.ic.timesync import TimeSync
 from host.vsp.ic.vss import Vss
 from host.vsp.kind import Answered, Kind
+from host.vsp.periodic import Repeated
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class NoOptions:
     """There is nothing to choose."""
-
-
-@dataclass(frozen=True, slots=True, config=STRICT)
-class Repeated:
-    """``every``: seconds between requests that nobody asks for; 0: there are none."""
-
-    every: float = 0.0
 
 
 def _shut_down(device: Shutdown, answered: Answered) -> None:

@@ -7,8 +7,8 @@ from uuid import UUID
 from host.vsp.device import Services
 from host.vsp.ic.component import Component
 from host.vsp.ic.offers import ic_offer
-from host.vsp.ic.periodic import Periodic
 from host.vsp.kind import Answered
+from host.vsp.periodic import Periodic
 from protocol.errors import OperatorError
 from protocol.wire.guids import HV_KVP_GUID
 from protocol.wire.ic import IcFrame, IcMessage, IcStatus, IcVersion
@@ -47,7 +47,7 @@ class Kvp(Component):
 
     def __init__(self, services: Services, every: float = 0.0) -> None:
         super().__init__(services, ic_offer(HV_KVP_GUID, INSTANCE), IcMessage.KVPEXCHANGE, VERSIONS)
-        self._polling = Periodic(services, every, self._poll) if every else None
+        self._polling = Periodic(services, every, self._poll)
         self._answered: Answered | None = None
         self._operation = KvpOperation.GET
         self._pool: int = KvpPool.AUTO
@@ -78,8 +78,7 @@ class Kvp(Component):
         self._ask(KvpOperation.ENUMERATE, pool, KvpEnumerate(KvpOperation.ENUMERATE, pool, 0).encode(), answered)
 
     def on_agreed(self, version: IcVersion) -> None:
-        if self._polling:
-            self._polling.start()
+        self._polling.start()
 
     def on_answer(self, frame: IcFrame) -> None:
         """An answer that cannot be read is complained about, and is a failure for whoever asked."""
@@ -98,8 +97,7 @@ class Kvp(Component):
             self._go_on(frame.status or status)
 
     def on_close(self) -> None:
-        if self._polling:
-            self._polling.stop()
+        self._polling.stop()
         self._finish(None)
 
     def _go_on(self, status: int) -> None:
@@ -132,7 +130,4 @@ class Kvp(Component):
             answered(outcome and asdict(outcome))
 
     def _poll(self) -> None:
-        try:
-            self.enumerate(lambda _: None)
-        except OperatorError as error:
-            self._services.complain(error)
+        self.enumerate(lambda _: None)

@@ -6,8 +6,8 @@ from uuid import UUID
 from host.vsp.device import Services, Timer
 from host.vsp.ic.component import Component
 from host.vsp.ic.offers import ic_offer
-from host.vsp.ic.periodic import Periodic
 from host.vsp.kind import Answered
+from host.vsp.periodic import Periodic
 from protocol.errors import OperatorError, PeerError
 from protocol.wire.guids import HV_VSS_GUID
 from protocol.wire.ic import IcFrame, IcMessage, IcStatus, IcVersion
@@ -26,7 +26,7 @@ class Vss(Component):
 
     def __init__(self, services: Services, every: float = 0.0) -> None:
         super().__init__(services, ic_offer(HV_VSS_GUID, INSTANCE), IcMessage.VSS, VERSIONS)
-        self._starting = Periodic(services, every, self._start) if every else None
+        self._starting = Periodic(services, every, self._start)
         self._answered: Answered | None = None
         self._operation = VssOperation.HOT_BACKUP
         self._frozen_for = 0.0
@@ -48,8 +48,7 @@ class Vss(Component):
         self._ask(VssOperation.HOT_BACKUP)
 
     def on_agreed(self, version: IcVersion) -> None:
-        if self._starting:
-            self._starting.start()
+        self._starting.start()
 
     def on_answer(self, frame: IcFrame) -> None:
         if not self._answered:
@@ -66,8 +65,7 @@ class Vss(Component):
                 self._finish(self._failure or IcStatus.OK)
 
     def on_close(self) -> None:
-        if self._starting:
-            self._starting.stop()
+        self._starting.stop()
         if self._timer:
             self._timer.cancel()
             self._timer = None

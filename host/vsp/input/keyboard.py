@@ -4,8 +4,8 @@ from typing import Final
 from uuid import UUID
 
 from host.vsp.device import Offer, Services
-from host.vsp.ic.periodic import Periodic
 from host.vsp.input.scan_codes import LEFT_SHIFT, key_for
+from host.vsp.periodic import Periodic
 from host.vsp.single_channel import SingleChannel
 from protocol.errors import OperatorError, PeerError
 from protocol.wire.guids import HV_KBD_GUID
@@ -41,15 +41,14 @@ class Keyboard(SingleChannel):
         self.leds = 0
         """``Led`` bits that the guest has set."""
         self.events = self._dropped = self._led_updates = self._typed = 0
-        self._typing = Periodic(services, every, self._type_next) if every else None
+        self._typing = Periodic(services, every, self._type_next)
 
     def counts(self) -> dict[str, int]:
         return {"events": self.events, "dropped": self._dropped, "led_updates": self._led_updates}
 
     def reset(self) -> None:
         self.ready = False
-        if self._typing:
-            self._typing.stop()
+        self._typing.stop()
 
     def press(self, code: int, prefix: Key = Key.MAKE) -> None:
         """Press a key and let it go. Raises OperatorError if the guest has no keyboard driver."""
@@ -89,9 +88,9 @@ class Keyboard(SingleChannel):
         self.ready = version == VERSION
         self.post(ProtocolResponse(KbdMessage.PROTOCOL_RESPONSE, ACCEPTED if self.ready else 0).encode())
         if not self.ready:
+            self._typing.stop()
             raise PeerError(f"keyboard: version {version:#x} from the guest, this host has {VERSION:#x}")
-        if self._typing:
-            self._typing.start()
+        self._typing.start()
 
     def _type_next(self) -> None:
         self.press(key_for(IDLE_TEXT[self._typed % len(IDLE_TEXT)])[0])

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from host.vsp.device import Offer, Services
 from host.vsp.ic.offers import MESSAGE_PIPE
-from host.vsp.ic.periodic import Periodic
+from host.vsp.periodic import Periodic
 from host.vsp.single_channel import SingleChannel
 from protocol.errors import OperatorError, PeerError
 from protocol.wire.guids import HV_MOUSE_GUID
@@ -45,15 +45,14 @@ class Mouse(SingleChannel):
         self._described = False
         self._x = self._y = 0
         self._reports = self._dropped = 0
-        self._moving = Periodic(services, every, self._move_on) if every else None
+        self._moving = Periodic(services, every, self._move_on)
 
     def counts(self) -> dict[str, int]:
         return {"reports": self._reports, "dropped": self._dropped}
 
     def reset(self) -> None:
         self.ready = self._described = False
-        if self._moving:
-            self._moving.stop()
+        self._moving.stop()
 
     def move(self, x: int, y: int, buttons: Button = Button.NONE, wheel: int = 0) -> None:
         """Point somewhere, 0 to MAX_AXIS each way. Raises OperatorError if the guest has no mouse driver."""
@@ -81,8 +80,7 @@ class Mouse(SingleChannel):
             case HidMessage.INITIAL_DEVICE_INFO_ACK if self._described:
                 DeviceInfoAck.decode(body)
                 self.ready = True
-                if self._moving:
-                    self._moving.start()
+                self._moving.start()
             case other:
                 raise PeerError(f"mouse: message {other} from the guest, which is out of order")
 

@@ -1,16 +1,27 @@
-"""A period without drift."""
+"""A period without drift, and how an operator asks for one."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Annotated, Final
 
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from host.plain import STRICT
 from host.vsp.device import Services, Timer
 
 UNITS_PER_SECOND: Final = 10_000_000
 """Reference time counts in 100 ns."""
 
 
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Repeated:
+    """``every``: seconds between what the device begins by itself, unasked; 0: nothing."""
+
+    every: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+
 class Periodic:
-    """Calls ``fn`` at start + 1, 2, 3 ... periods of ``seconds``.
+    """Calls ``fn`` at start + 1, 2, 3 ... periods of ``seconds``; 0: never.
 
     Deadlines are absolute, so a late call does not put off the next; those that have passed meanwhile are left out
     and not caught up with.
@@ -24,9 +35,11 @@ class Periodic:
         self._timer: Timer | None = None
 
     def start(self) -> None:
-        """Begin; the first call is one period away."""
-        self._deadline = self._services.now()
-        self._arm()
+        """Begin, anew if it has begun; the first call is one period away."""
+        self.stop()
+        if self._period:
+            self._deadline = self._services.now()
+            self._arm()
 
     def stop(self) -> None:
         """Call no more."""
