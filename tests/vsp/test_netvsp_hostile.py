@@ -4,6 +4,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from host.vsp.net.nic import MAX_ANSWERS
+from protocol.errors import PeerError
 from protocol.ids import Pfn
 from protocol.ring import COMPLETION_REQUESTED, PacketType
 from protocol.ring.gpa_direct import encode
@@ -12,7 +14,7 @@ from protocol.wire import nvsp
 from protocol.wire.gpadl import GpaRange
 from protocol.wire.ndis import Oid, RssFlag, RssHash, RssParameters
 from protocol.wire.nvsp_numbers import NO_SECTION, ChannelType, DataPath, NvspStatus, NvspType
-from protocol.wire.rndis import KeepAlive, RndisStatus
+from protocol.wire.rndis import IndicateStatus, KeepAlive, RndisStatus
 from protocol.wire.rndis_packet import LargeSend, PacketInfo
 from tests.vsp.netvsc import NetVsc, frame, message, refusal
 
@@ -104,6 +106,24 @@ def test_a_completion_from_before_the_buffer_was_revoked_means_nothing(vsc: NetV
     vsc.release(got)
     assert len(vsc.clock.complaints) == 1
     assert vsc.device.nic.deliver([frame(b"into the void")]) == 1
+
+
+def test_a_guest_that_asks_and_asks_and_takes_no_answer_is_refused_in_the_end(vsc: NetVsc) -> None:
+    vsc.patient = True
+    statuses = [vsc.send_pages(KeepAlive(n).encode(), ChannelType.CONTROL) for n in range(200)]
+    answered = statuses.count(NvspStatus.SUCCESS)
+    assert answered == 16 + MAX_ANSWERS, "the control buffers, and as many again as may wait"
+    assert set(statuses[answered:]) == {NvspStatus.INVALID_RNDIS_PKT}
+    with pytest.raises(PeerError, match="takes none of 100"):
+        vsc.device.set_link(False)
+    while vsc.received:
+        vsc.release(vsc.received.pop())
+        vsc.take()
+    vsc.device.set_link(False)
+    vsc.take()
+    assert IndicateStatus.decode(vsc.received[-1].messages[0]).status == RndisStatus.MEDIA_DISCONNECT
+    vsc.patient = False
+    assert lives(vsc)
 
 
 @pytest.mark.parametrize(("operation", "count"), [(1, 4), (1, 2**32 - 1), (1, 0), (0, 1), (2, 1)])

@@ -40,6 +40,13 @@ def test_a_station_answers_ping_with_a_right_checksum(payload: bytes) -> None:
     assert checksum(reply[34:]) in (0, 0xFFFF)
 
 
+def test_a_ping_without_its_header_has_no_answer() -> None:
+    stations = Stations([IPv4Address("10.0.0.2")], PEER)
+    ip = b"\x45\0" + bytes(7) + b"\x01\0\0" + bytes([10, 0, 0, 1, 10, 0, 0, 2])
+    for length in range(7):
+        assert stations.answer(frame(ip + b"\x08" + bytes(length), MAC, PEER, b"\x08\x00")) is None
+
+
 def test_a_station_is_silent_when_it_is_not_meant() -> None:
     stations = Stations([IPv4Address("10.0.0.2")], PEER)
     for data in (b"", tcp(1), bytes(60), b"\x46" + bytes(60)):

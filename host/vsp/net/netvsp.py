@@ -114,8 +114,8 @@ class Netvsp(NetChannel):
     def set_link(self, connected: bool) -> None:
         """Plug the cable in or out. Linux waits two seconds between two changes (``netvsc_link_change``)."""
         if connected != self.nic.adapter.connected:
-            self.nic.adapter.connected = connected
             self.nic.indicate(RndisStatus.MEDIA_CONNECT if connected else RndisStatus.MEDIA_DISCONNECT)
+            self.nic.adapter.connected = connected
 
     # --- the handshake ------------------------------------------------------------------------------------------------
 

@@ -11,11 +11,14 @@ from host.vsp.net.frames import message_of, wanted
 from host.vsp.net.receive_buffer import ReceiveBuffer
 from host.vsp.net.rss import ReceiveSideScaling
 from host.vsp.net.send_buffer import SendBuffer
+from protocol.errors import PeerError
 from protocol.ring.transfer_pages import TransferRange
 from protocol.wire.nvsp_numbers import MAX_RANGES, ChannelType
 from protocol.wire.rndis import IndicateStatus, RndisStatus
 
 PRIMARY: Final = 0
+MAX_ANSWERS: Final = 100
+"""Control messages that wait for the guest to take those before them (OpenVMM has a limit too); Linux awaits each."""
 
 
 class Lender(Protocol):
@@ -153,12 +156,14 @@ class Nic:
     # --- control messages ---------------------------------------------------------------------------------------------
 
     def indicate(self, status: RndisStatus) -> None:
-        """Tell the guest of something, if it listens (``netvsc_linkstatus_callback``)."""
+        """Tell the guest of something, if it listens (``netvsc_linkstatus_callback``). PeerError: it takes nothing."""
         if self.receive_buffer:
-            self.counts.indications += 1
             self._answer(IndicateStatus(status).with_information(b""))
+            self.counts.indications += 1
 
     def _answer(self, message: bytes) -> None:
+        if len(self._answers) == MAX_ANSWERS:
+            raise PeerError(f"netvsc: the guest takes none of {MAX_ANSWERS} control messages that wait for it")
         self._answers.append(message)
         self._send_answers()
 

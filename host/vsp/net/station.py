@@ -9,6 +9,8 @@ ARP_IPV4: Final = b"\x00\x01\x08\x00\x06\x04"
 REQUEST, REPLY = b"\x00\x01", b"\x00\x02"
 ICMP, UDP = 1, 17
 ECHO_REQUEST: Final = 8
+ECHO_HEADER: Final = 8
+"""Bytes of type, code, checksum, identifier and sequence number."""
 NO_OPTIONS: Final = 0x45
 """Version 4, a header of 5 words."""
 REPLY_IS_LESS: Final = 0x0800
@@ -48,7 +50,7 @@ class Stations:
                 return headers + (_exchanged_ports(frame[34:]) if first else frame[34:])
             case kind if kind == ICMP and not first:
                 return headers + frame[34:]
-            case kind if kind == ICMP and frame[34:35] == bytes((ECHO_REQUEST,)):
+            case kind if kind == ICMP and len(frame) >= 34 + ECHO_HEADER and frame[34] == ECHO_REQUEST:
                 return headers + _echo_reply(frame[34:])
             case _:
                 return None
