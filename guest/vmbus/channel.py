@@ -36,6 +36,11 @@ class VmbusChannel:
         self.bus: Final = bus
         self.relid: Final = relid
         self.words: Final[ChannelWords] = tables.channels[relid]
+        # Where the words are that every packet looks at: a field of a structure takes three times as long.
+        self._memory = self.words.memory
+        self._senders_waiting = self.words.base + ChannelWords.senders_waiting.offset
+        self._intr_out_empty = self.words.base + ChannelWords.intr_out_empty.offset
+        self._driver = (primary or self).words.base + ChannelWords.driver.offset
         offer = decode(self.words.offer, bus.poster.dialect)
         assert isinstance(offer, OfferChannel)
         self.offer: Final = offer
@@ -119,10 +124,10 @@ class VmbusChannel:
 
         False: the ring is full (EAGAIN in Linux). Then the channel's callback will run when it is worth another try.
         """
-        writer = self._outbound_ring
-        words = self.words
+        writer, memory = self._writer or self._outbound_ring, self._memory
         with self.outbound:
             if not writer.put(type, payload, transaction_id, flags, header):
+                words = self.words
                 words.out_full_total += 1
                 if not words.senders_waiting:
                     words.senders_waiting = 1
@@ -132,10 +137,10 @@ class VmbusChannel:
                 writer.put(type, payload, transaction_id, flags, header)
             signal = writer.commit()
             if signal:
-                words.intr_out_empty += 1
-            waiting = words.senders_waiting
+                memory[self._intr_out_empty] += 1
+            waiting = memory[self._senders_waiting]
             if waiting:
-                words.senders_waiting = 0
+                memory[self._senders_waiting] = 0
         if signal:
             self.bus.hypercalls.hv_signal_event(self.offer.connection_id)
         if waiting:
@@ -155,7 +160,7 @@ class VmbusChannel:
         Ends only after a look at the ring that came after the release of its room; without it the host could have
         written between the two and seen no need to signal.
         """
-        reader = self.inbound
+        reader = self._reader or self.inbound
         taken = 0
         while True:
             taken += reader.drain(callback, None if limit is None else limit - taken)
@@ -231,7 +236,7 @@ class VmbusChannel:
     @property
     def driver(self) -> HvDriver | None:
         """This CPU's instance of the driver that the device is bound to."""
-        number = (self.primary or self).words.driver
+        number = self._memory[self._driver]
         return self.bus.drivers[number - 1] if number else None
 
     def state(self, struct: type[S]) -> S:

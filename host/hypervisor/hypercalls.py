@@ -67,6 +67,8 @@ class Hypercalls:
             Code.SEND_IPI: (16, self._send_ipi),
         }
         """Calls whose input fits two registers: its size in memory if the call is made slowly, and what it does."""
+        self._fast = {ControlWord(Code(code), fast=True).encode(): act for code, (_, act) in self._short.items()}
+        """The same by the control word of the usual way to make them."""
 
     def call(self, vp: VpIndex, control: int, rdx: int, r8: int) -> tuple[Status, Callable[[], None]]:
         """Carry out a hypercall: its status, and what is to happen once the caller has it.
@@ -75,6 +77,9 @@ class Hypercalls:
         its message brings about reaches the VP.
         """
         try:
+            fast = self._fast.get(control)
+            if fast is not None:
+                return fast(vp, rdx, r8), _nothing
             word = _control_word(control)
             if word.rep_count or word.rep_start or word.variable_header or word.nested:
                 return Status.INVALID_HYPERCALL_INPUT, _nothing

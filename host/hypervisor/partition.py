@@ -22,6 +22,8 @@ from protocol.ram import Ram
 from protocol.wire.hypercall import Status
 from protocol.wire.synic import SINT_COUNT, VMBUS_MESSAGE_TYPE, Register, SynicMessage, SynicPage
 
+_SIGNALS = ToPort.SIGNALS  # Python 3.11 takes 0.1 us to find a member of an enumeration
+
 
 @dataclass(slots=True)
 class HypervisorOptions(HypercallOptions):
@@ -169,7 +171,7 @@ class Partition:
             return
         for processor in list(self._dirty):
             if processor.may_send_signals:
-                processor.send(ToPort.SIGNALS)
+                processor.send(_SIGNALS)
         self._dirty.clear()
 
     def _pump(self, processor: VirtualProcessor, sint: int) -> None:

@@ -162,7 +162,8 @@ class VirtualProcessor:
             self.signals.clear()
             self.sets += 1
             unacknowledged.append(number)
-            counts.most_unacknowledged = max(counts.most_unacknowledged, len(unacknowledged))
+            if len(unacknowledged) > counts.most_unacknowledged:
+                counts.most_unacknowledged = len(unacknowledged)
             self._count(signals)
             if self.journal:
                 self.journal("signals", self.index, signals)

@@ -121,7 +121,7 @@ class Endpoint:
 
     def _drain(self) -> None:
         self._incoming.mask()
-        while limit := self._limit():
+        while limit := 0 if self._backlog else min(BATCH, self._appetite()):
             taken = self._incoming.drain(self._take, limit)
             if not self._open:
                 return
@@ -131,9 +131,6 @@ class Endpoint:
                 if not self._incoming.unmask():
                     return
                 self._incoming.mask()
-
-    def _limit(self) -> int:
-        return 0 if self._backlog else min(BATCH, self._appetite())
 
     def _take(self, packet: Packet) -> None:
         if self._journal:

@@ -20,6 +20,8 @@ from protocol.port.synic import RegisterFault, Synic
 from protocol.ram import Ram
 from protocol.wire.synic import MESSAGE_SIZE, SINT_COUNT, Register
 
+_CAST = ToHost.CAST  # Python 3.11 takes 0.1 us to find a member of an enumeration
+
 
 class Wire(Protocol):
     """The transport under a port."""
@@ -77,7 +79,7 @@ class VpPort(Synic):
 
     def cast(self, control: int, rdx: int, r8: int = 0) -> None:
         """A fast hypercall whose result nobody looks at: HvSignalEvent and interrupts to other VPs."""
-        self._send(ToHost.CAST, control, rdx, r8)
+        self._send(_CAST, control, rdx, r8)
 
     def write_register(self, register: int, value: int) -> None:
         """Write a SynIC register. EOM is the port's own; the others are calls, for the host keeps a shadow of them.

@@ -22,6 +22,7 @@ FIRST_WINDOW: Final = 4096
 LAST_WINDOW: Final = 65536
 """Bytes that are copied out of the ring at once, before anything in them is judged: twice as many each time."""
 
+_unpack = DESCRIPTOR_WORDS.unpack_from
 _new_packet = tuple.__new__  # the constructor that NamedTuple generates takes twice as long
 
 
@@ -33,7 +34,7 @@ class RingReader:
     packet". No index survives release(), so several processes may read one ring if they hold a lock up to there.
     """
 
-    __slots__ = ("_control", "_data", "_fence", "_next", "_point", "_ring", "_size", "read")
+    __slots__ = ("_control", "_data", "_fence", "_first", "_next", "_point", "_ring", "_size", "read")
 
     def __init__(self, ring: RingMemory, fence: Fence, point: Point | None = None) -> None:
         self._ring = ring
@@ -44,6 +45,7 @@ class RingReader:
         self._point = point
         # The first byte not yet drained; None: nothing has been drained since release(), it is at read_index.
         self._next: int | None = None
+        self._first = 0  # where read_index stands, from the first drain() after a release() on
         self.read = 0
         """Bytes whose room this reader has given back."""
 
@@ -67,10 +69,8 @@ class RingReader:
 
     def available(self) -> int:
         """Bytes, as ``ring_bytes`` counts them, that are published and not yet drained."""
-        return (self._ring.write_index() - self._position()) % self._size
-
-    def _position(self) -> int:
-        return self._ring.read_index() if self._next is None else self._next
+        position = self._ring.read_index() if self._next is None else self._next
+        return (self._ring.write_index() - position) % self._size
 
     def drain(self, callback: Callable[[Packet], None], limit: int | None = None, views: bool = False) -> int:
         """Hand each packet that is published by now, ``limit`` at the most, to ``callback``. Returns how many.
@@ -79,12 +79,15 @@ class RingReader:
         payload is instead a view of the ring, good until release(); the descriptor is copied even so. RingCorrupt:
         an index or a packet is impossible; the packets in front of it have been handed out.
         """
-        position = self._position()
-        left = (self._ring.write_index() - position) % self._size
+        ring = self._ring
+        if self._next is None:
+            position = self._first = ring.read_index()
+        else:
+            position = self._next
+        left = (ring.write_index() - position) % self._size
         if self._point:
             self._point("ring.read.looked")
         self._fence()  # the index before the packets: an acquire, which x86-64 has for nothing and arm64 has not
-        unpack = DESCRIPTOR_WORDS.unpack_from
         span = left if views else FIRST_WINDOW
         budget = self._size if limit is None else limit
         taken = judged = 0
@@ -96,7 +99,7 @@ class RingReader:
             at, end, last = 0, MIN_PACKET - TRAILER.size, span - MIN_PACKET
             try:
                 while at <= last and taken < budget:
-                    word, transaction_id = unpack(source, at)
+                    word, transaction_id = _unpack(source, at)
                     if word != judged:  # mostly a packet is like the one in front of it
                         type, flags, offset, length = judge(word)
                         judged = word
@@ -128,8 +131,7 @@ class RingReader:
         """
         if self._next is None:
             return False
-        ring, control, point, now = self._ring, self._control, self._point, self._next
-        was = ring.read_index()
+        control, point, was, now = self._control, self._point, self._first, self._next
         self.read += (now - was) % self._size
         self._next = None
         self._fence()  # the packets are read before their room is given away: a release, as above
@@ -145,5 +147,6 @@ class RingReader:
         if point:
             point("ring.read.wish_seen")
         self._fence()  # the wish before write_index, which the writer stored in front of it
+        ring = self._ring
         write = ring.write_index()
         return ring.room(write, was) < wanted <= ring.room(write, now)

@@ -90,11 +90,12 @@ class RingWriter:
 
     def _make_room(self, length: int) -> bool:
         """Load the peer's index (again), and this side's if nothing is staged. False: it does not help."""
+        ring = self._ring
         if self._limit == IDLE:
-            self._start = self._end = self._ring.write_index()
+            self._start = self._end = ring.write_index()
             if self._point:
                 self._point("ring.write.loaded")
-        limit = self._start + self._ring.room(self._start, self._ring.read_index())
+        limit = self._start + ring.room(self._start, ring.read_index())
         if self._end + length > limit:
             self._check(length)
             return False

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import zmq
 
 from protocol.ids import VpIndex
-from protocol.shell.pump import take
 
 
 class PortSocket:
@@ -33,8 +32,9 @@ class PortSocket:
 
     def receive(self) -> bool:
         """Take one envelope; False if there is none."""
-        data = take(self.socket)
-        if data is None:
+        try:
+            data = self.socket.recv(zmq.NOBLOCK)
+        except zmq.Again:
             return False
         self.deliver(data)
         return True
