@@ -8,6 +8,7 @@ from host.vsp.balloon.balloon import INFO_DELAY, Balloon
 from host.vsp.balloon.ledger import Ledger
 from host.vsp.testing import Clock, Loopback
 from protocol.errors import OperatorError, PeerError
+from protocol.ids import PAGE_SIZE
 from protocol.ring import PacketType
 from protocol.shell.memory import GuestRam
 from protocol.wire import dynmem
@@ -126,6 +127,19 @@ def test_many_ranges_come_back_in_several_messages(ram: GuestRam, monkeypatch: p
     assert [(len(request.ranges), request.more) for request in requests] == [(4, True), (4, True), (2, False)]
     guest.say(DmType.UNBALLOON_RESPONSE)
     assert moved == [10, 10]
+
+
+def test_a_guest_gives_no_more_than_it_was_asked_for() -> None:
+    clock, ram = Clock(), GuestRam.create(1024 * PAGE_SIZE, "test-balloon")
+    device = Balloon(clock)
+    guest = ready(ram, device)
+    moved: list[int | None] = []
+    device.inflate(moved.append, PAGES_IN_2M)
+    guest.give((100, 500), more=True)
+    guest.give((700, 13))
+    assert moved == [500]
+    assert "513 pages from the guest, 512 were asked for" in str(clock.complaints[0])
+    ram.close()
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ class Balloon(SingleChannel):
         self._ledger = Ledger()
         self._answered: Answered | None = None
         self._expected: DmType | None = None
-        self._moved = 0
+        self._asked = self._moved = 0
         self._transaction = 0
         self._up = self._down = self._reports = self._informed = 0
         self._timer: Timer | None = None
@@ -103,6 +103,7 @@ class Balloon(SingleChannel):
         if pages <= 0 or pages % PAGES_IN_2M:
             raise OperatorError(f"{pages} pages: the host takes memory in units of {PAGES_IN_2M}")
         self._begin(DmType.BALLOON_RESPONSE, answered)
+        self._asked = pages
         self._post(DmType.BALLOON_REQUEST, BalloonRequest(pages).encode())
 
     def deflate(self, answered: Answered, pages: int) -> None:
@@ -178,8 +179,11 @@ class Balloon(SingleChannel):
             return
         response = BalloonResponse.decode(body)
         try:
+            given = sum(each.pages for each in response.ranges)
+            if self._moved + given > self._asked:
+                raise PeerError(f"balloon: {self._moved + given} pages from the guest, {self._asked} were asked for")
             self._ledger.add(response.ranges, self._guest_pages)
-            self._moved += sum(each.pages for each in response.ranges)
+            self._moved += given
         finally:
             if not response.more:
                 self._up += 1
