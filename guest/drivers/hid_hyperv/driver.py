@@ -5,17 +5,15 @@ from __future__ import annotations
 import errno
 from typing import Final
 
-from guest.drivers.conversation import ConversingDriver, answer, answered, send
+from guest.drivers.conversation import ConversationWords, ConversingDriver, answer, answered, opened, send
 from guest.kernel.memory import Word
-from guest.kernel.wait import WaitWords
 from guest.vmbus.channel import VmbusChannel
 from guest.vmbus.device import VmbusDevice
 from guest.vmbus.errors import VmbusError
-from guest.vmbus.words import CallbackMode
-from protocol.errors import PeerError
 from protocol.ids import PAGE_SIZE
-from protocol.ring import COMPLETION_REQUESTED, Packet, PacketType
+from protocol.ring import COMPLETION_REQUESTED
 from protocol.wire.guids import HV_MOUSE_GUID
+from protocol.wire.layout import Readable
 from protocol.wire.synthhid import (
     VERSION,
     DeviceInfo,
@@ -34,7 +32,7 @@ TIMEOUT: Final = 5.0
 """Seconds for each of the two answers."""
 
 
-class MouseWords(WaitWords):
+class MouseWords(ConversationWords):
     """``struct mousevsc_dev``."""
 
     responses = Word("probing CPU before it asks, channel callback after")
@@ -50,23 +48,21 @@ class MouseWords(WaitWords):
     buttons = Word("channel callback")
     x = Word("channel callback")
     y = Word("channel callback")
-    illegal = Word("channel callback")
 
 
-class HidHyperv(ConversingDriver):
+class HidHyperv(ConversingDriver[MouseWords]):
     """``mousevsc_drv``. Simplified: a report is taken for what this host's description says; there is no HID parser."""
 
     name = "hid_hyperv"
     id_table = (HV_MOUSE_GUID,)
+    words = MouseWords
 
     async def probe(self, device: VmbusDevice) -> None:
         """``mousevsc_probe``. Raises ETIMEDOUT, ENODEV if the host does not approve, or what its description lacks."""
         channel = device.channel
         words = channel.state(MouseWords)
         words.init_complete = words.responses = words.descriptions = 0
-        channel.set_read_mode(CallbackMode.BATCHED)
-        await channel.open(RING_SIZE, RING_SIZE)
-        try:
+        async with opened(channel, RING_SIZE):
             request = message(HidMessage.PROTOCOL_REQUEST, ProtocolRequest(VERSION).encode())
             send(channel, request, flags=COMPLETION_REQUESTED)
             await answer(channel, words, lambda: words.responses != 0, TIMEOUT)
@@ -76,41 +72,24 @@ class HidHyperv(ConversingDriver):
             await answer(channel, words, lambda: words.descriptions != 0, TIMEOUT)
             if words.dev_info_status:
                 raise VmbusError(words.dev_info_status, "the host's description of the mouse is of no use")
-        except VmbusError:
-            await channel.close()
-            raise
         words.init_complete = 1
 
-    async def remove(self, device: VmbusDevice) -> None:
-        """``mousevsc_remove``."""
-        await device.channel.close()
-
-    def onchannel_callback(self, channel: VmbusChannel) -> None:
-        """``mousevsc_on_channel_callback``."""
-        words = channel.state(MouseWords)
-        channel.receive(lambda packet: self._take(channel, words, packet))
-
-    def _take(self, channel: VmbusChannel, words: MouseWords, packet: Packet) -> None:
-        """``mousevsc_on_receive``. A completion says nothing."""
-        if packet.type != PacketType.IN_BAND:
-            return
-        try:
-            header, body = parse(packet.payload)
-            match header.type:
-                case HidMessage.PROTOCOL_RESPONSE:
-                    words.approved = ProtocolResponse.decode(body).approved
-                    words.responses += 1
-                    answered(channel, words)
-                case HidMessage.INITIAL_DEVICE_INFO:
-                    self._describe(channel, words, body)
-                case HidMessage.INPUT_REPORT if words.init_complete:
-                    report = MouseReport.decode(body)
-                    words.buttons, words.x, words.y = report.buttons, report.x, report.y
-                    words.reports += 1
-                case _:
-                    words.illegal += 1
-        except PeerError:
-            words.illegal += 1
+    def receive(self, channel: VmbusChannel, words: MouseWords, payload: Readable) -> None:
+        """``mousevsc_on_receive``."""
+        header, body = parse(payload)
+        match header.type:
+            case HidMessage.PROTOCOL_RESPONSE:
+                words.approved = ProtocolResponse.decode(body).approved
+                words.responses += 1
+                answered(channel, words)
+            case HidMessage.INITIAL_DEVICE_INFO:
+                self._describe(channel, words, body)
+            case HidMessage.INPUT_REPORT if words.init_complete:
+                report = MouseReport.decode(body)
+                words.buttons, words.x, words.y = report.buttons, report.x, report.y
+                words.reports += 1
+            case _:
+                words.illegal += 1
 
     @staticmethod
     def _describe(channel: VmbusChannel, words: MouseWords, body: bytes) -> None:

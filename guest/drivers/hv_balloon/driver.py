@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Final
 
-from guest.drivers.conversation import ConversingDriver, answer, answered, send
+from guest.drivers.conversation import ConversingDriver, answer, answered, opened, send
 from guest.drivers.hv_balloon.pressure import status
 from guest.drivers.hv_balloon.transactions import balloon_down, balloon_up
 from guest.drivers.hv_balloon.words import Ballooned, BalloonWords, DmState, next_trans_id
@@ -13,10 +13,7 @@ from guest.kernel.core import Core
 from guest.vmbus.channel import VmbusChannel
 from guest.vmbus.device import VmbusDevice
 from guest.vmbus.errors import VmbusError
-from guest.vmbus.words import CallbackMode
-from protocol.errors import PeerError
 from protocol.ids import PAGE_SIZE
-from protocol.ring import Packet, PacketType
 from protocol.wire.dynmem import (
     INFO_TYPE_MAX_PAGE_CNT,
     VERSIONS,
@@ -32,6 +29,7 @@ from protocol.wire.dynmem import (
     parse,
 )
 from protocol.wire.guids import HV_DM_GUID
+from protocol.wire.layout import Readable
 
 if TYPE_CHECKING:
     from guest.vmbus.bus import Vmbus
@@ -43,11 +41,12 @@ PRESSURE_REPORT_DELAY: Final = 45
 """Seconds before the first report (``pressure_report_delay``)."""
 
 
-class HvBalloon(ConversingDriver):
+class HvBalloon(ConversingDriver[BalloonWords]):
     """``balloon_drv``. Simplified: no hot add, which is not offered; pages are taken back in process context."""
 
     name = "hv_balloon"
     id_table = (HV_DM_GUID,)
+    words = BalloonWords
 
     def __init__(self, core: Core, bus: Vmbus) -> None:
         super().__init__(core, bus)
@@ -58,14 +57,9 @@ class HvBalloon(ConversingDriver):
         channel = device.channel
         words = channel.state(BalloonWords)
         words.state, words.should_stop, words.stopped = DmState.INITIALIZING, 0, 0
-        channel.set_read_mode(CallbackMode.BATCHED)
-        await channel.open(RING_SIZE, RING_SIZE)
-        try:
+        async with opened(channel, RING_SIZE):
             await self._negotiate(channel, words)
             await self._introduce(channel, words)
-        except VmbusError:
-            await channel.close()
-            raise
         words.state = DmState.INITIALIZED
         self.core.sched.spawn(self._thread(channel, words), "hv_balloon")
 
@@ -79,7 +73,7 @@ class HvBalloon(ConversingDriver):
         words.should_stop = 1
         queue.wake_up()
         await queue.wait_event(lambda: words.stopped != 0)
-        await channel.close()
+        await super().remove(device)
 
     async def _negotiate(self, channel: VmbusChannel, words: BalloonWords) -> None:
         words.host_events = words.next_version = 0
@@ -124,40 +118,31 @@ class HvBalloon(ConversingDriver):
 
     # --- softirq context ----------------------------------------------------------------------------------------------
 
-    def onchannel_callback(self, channel: VmbusChannel) -> None:
+    def receive(self, channel: VmbusChannel, words: BalloonWords, payload: Readable) -> None:
         """``balloon_onchannelcallback``."""
-        words = channel.state(BalloonWords)
-        channel.receive(lambda packet: self._take(channel, words, packet))
-
-    def _take(self, channel: VmbusChannel, words: BalloonWords, packet: Packet) -> None:
-        if packet.type != PacketType.IN_BAND:
-            return
-        try:
-            header, body = parse(packet.payload)
-            match header.type:
-                case DmType.VERSION_RESPONSE:
-                    self._version_resp(channel, words, bool(Accepted.decode(body).is_accepted))
-                case DmType.CAPABILITIES_RESPONSE:
-                    if not Accepted.decode(body).is_accepted:
-                        self.bus.printk("hv_balloon: Capabilities not accepted by host")
-                        words.state = DmState.INIT_ERROR
-                    self._complete(channel, words)
-                case DmType.BALLOON_REQUEST:
-                    pages = BalloonRequest.decode(body).pages
-                    words.state = DmState.BALLOON_UP
-                    work = balloon_up(self.core, channel, words, self._ballooned, pages)
-                    self.core.sched.spawn(work, "balloon_up")
-                case DmType.UNBALLOON_REQUEST:
-                    request = UnballoonRequest.decode(body)
-                    words.state = DmState.BALLOON_DOWN
-                    down = balloon_down(self.core, channel, words, self._ballooned, request)
-                    self.core.sched.spawn(down, "balloon_down")
-                case DmType.INFO_MESSAGE:
-                    self._process_info(words, MaxPageCount.decode(body))
-                case _:
-                    words.illegal += 1
-        except PeerError:
-            words.illegal += 1
+        header, body = parse(payload)
+        match header.type:
+            case DmType.VERSION_RESPONSE:
+                self._version_resp(channel, words, bool(Accepted.decode(body).is_accepted))
+            case DmType.CAPABILITIES_RESPONSE:
+                if not Accepted.decode(body).is_accepted:
+                    self.bus.printk("hv_balloon: Capabilities not accepted by host")
+                    words.state = DmState.INIT_ERROR
+                self._complete(channel, words)
+            case DmType.BALLOON_REQUEST:
+                pages = BalloonRequest.decode(body).pages
+                words.state = DmState.BALLOON_UP
+                work = balloon_up(self.core, channel, words, self._ballooned, pages)
+                self.core.sched.spawn(work, "balloon_up")
+            case DmType.UNBALLOON_REQUEST:
+                request = UnballoonRequest.decode(body)
+                words.state = DmState.BALLOON_DOWN
+                down = balloon_down(self.core, channel, words, self._ballooned, request)
+                self.core.sched.spawn(down, "balloon_down")
+            case DmType.INFO_MESSAGE:
+                self._process_info(words, MaxPageCount.decode(body))
+            case _:
+                words.illegal += 1
 
     def _version_resp(self, channel: VmbusChannel, words: BalloonWords, accepted: bool) -> None:
         """``version_resp``: the next version is tried from here."""

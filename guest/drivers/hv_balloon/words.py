@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from guest.drivers.conversation import ConversationWords
 from guest.kernel.core import Core
 from guest.kernel.memory import Array, Struct, Word
-from guest.kernel.wait import WaitWords
 from protocol.wire.dynmem import PageRange
 
 
@@ -20,7 +20,7 @@ class DmState(IntEnum):
     INIT_ERROR = 4
 
 
-class BalloonWords(WaitWords):
+class BalloonWords(ConversationWords):
     """``dm_device``. The wait queue is ``host_event`` and ``config_event``."""
 
     state = Word("probing CPU; channel callback; who moves pages")
@@ -38,7 +38,6 @@ class BalloonWords(WaitWords):
     status_reports = Word("hv_balloon thread")
     should_stop = Word("removing CPU")
     stopped = Word("hv_balloon thread")
-    illegal = Word("channel callback; who moves pages")
 
 
 def next_trans_id(words: BalloonWords) -> int:

@@ -6,16 +6,13 @@ import errno
 from contextlib import suppress
 from typing import Final
 
-from guest.drivers.conversation import ConversingDriver, answer, answered, send
+from guest.drivers.conversation import ConversationWords, ConversingDriver, answer, answered, opened, send
 from guest.kernel.memory import Word
-from guest.kernel.wait import WaitWords
 from guest.vmbus.channel import VmbusChannel
 from guest.vmbus.device import VmbusDevice
 from guest.vmbus.errors import VmbusError
-from guest.vmbus.words import CallbackMode
-from protocol.errors import PeerError
-from protocol.ring import Packet, PacketType
 from protocol.wire.guids import HV_SYNTHVID_GUID
+from protocol.wire.layout import Readable
 from protocol.wire.synthvid import (
     VERSIONS,
     WIN10,
@@ -47,7 +44,7 @@ LOW_MMIO: Final = 0xC000_0000
 """Where ``vmbus_allocate_mmio`` would find room; nothing is behind it."""
 
 
-class FramebufferWords(WaitWords):
+class FramebufferWords(ConversationWords):
     """``struct hvfb_par``."""
 
     answers = Word("probing CPU before it asks, channel callback after")
@@ -62,23 +59,21 @@ class FramebufferWords(WaitWords):
     """The host wants to be told of changes."""
     feature_changes = Word("channel callback")
     situation_acks = Word("channel callback")
-    illegal = Word("channel callback")
 
 
-class HypervFb(ConversingDriver):
+class HypervFb(ConversingDriver[FramebufferWords]):
     """``hvfb_drv`` on a Generation 2 VM."""
 
     name = "hyperv_fb"
     id_table = (HV_SYNTHVID_GUID,)
+    words = FramebufferWords
 
     async def probe(self, device: VmbusDevice) -> None:
         """``hvfb_probe``. Raises ETIMEDOUT, or ENODEV if the host accepts no version."""
         channel = device.channel
         words = channel.state(FramebufferWords)
         words.fb_ready = 0
-        channel.set_read_mode(CallbackMode.BATCHED)
-        await channel.open(RING_SIZE, RING_SIZE)
-        try:
+        async with opened(channel, RING_SIZE):
             await self._negotiate(channel, words)
             words.width, words.height = DEFAULT
             if words.synthvid_version == WIN10:
@@ -97,15 +92,12 @@ class HypervFb(ConversingDriver):
             self._show(channel, words)
             await self.core.sleep(FBCON_DELAY)
             self._show_situation(channel, words)
-        except VmbusError:
-            await channel.close()
-            raise
         words.fb_ready = 1
 
     async def remove(self, device: VmbusDevice) -> None:
         """``hvfb_remove``."""
         device.channel.state(FramebufferWords).fb_ready = 0
-        await device.channel.close()
+        await super().remove(device)
 
     async def _negotiate(self, channel: VmbusChannel, words: FramebufferWords) -> None:
         """``synthvid_connect_vsp``: the newest version, then the next; a silent host is not asked twice."""
@@ -137,39 +129,28 @@ class HypervFb(ConversingDriver):
         situation = SituationUpdate.of(Resolution(words.width, words.height))
         channel.send_packet(message(VidMessage.SITUATION_UPDATE, situation.encode()))
 
-    def onchannel_callback(self, channel: VmbusChannel) -> None:
-        """``synthvid_receive``."""
-        words = channel.state(FramebufferWords)
-        channel.receive(lambda packet: self._take(channel, words, packet))
-
-    def _take(self, channel: VmbusChannel, words: FramebufferWords, packet: Packet) -> None:
+    def receive(self, channel: VmbusChannel, words: FramebufferWords, payload: Readable) -> None:
         """``synthvid_recv_sub``. Linux reads an answer when it wakes up, here what matters of it is kept."""
-        if packet.type != PacketType.IN_BAND:
-            return
-        try:
-            header, body = parse(packet.payload)
-            match header.type:
-                case VidMessage.VERSION_RESPONSE:
-                    words.is_accepted = VersionResponse.decode(body).is_accepted
-                case VidMessage.RESOLUTION_RESPONSE:
-                    with suppress(IndexError):  # "No supported resolutions": the default stays
-                        words.width, words.height = parse_resolutions(body)[0]
-                case VidMessage.VRAM_LOCATION_ACK:
-                    words.vram_ack = Ack.decode(body).user_ctx
-                case VidMessage.FEATURE_CHANGE:
-                    words.update = FeatureChange.decode(body).dirt
-                    words.feature_changes += 1
-                    if words.fb_ready:
-                        self._show(channel, words)
-                    return
-                case VidMessage.SITUATION_UPDATE_ACK:
-                    words.situation_acks += 1
-                    return
-                case _:
-                    words.illegal += 1
-                    return
-        except PeerError:
-            words.illegal += 1
-            return
+        header, body = parse(payload)
+        match header.type:
+            case VidMessage.VERSION_RESPONSE:
+                words.is_accepted = VersionResponse.decode(body).is_accepted
+            case VidMessage.RESOLUTION_RESPONSE:
+                with suppress(IndexError):  # "No supported resolutions": the default stays
+                    words.width, words.height = parse_resolutions(body)[0]
+            case VidMessage.VRAM_LOCATION_ACK:
+                words.vram_ack = Ack.decode(body).user_ctx
+            case VidMessage.FEATURE_CHANGE:
+                words.update = FeatureChange.decode(body).dirt
+                words.feature_changes += 1
+                if words.fb_ready:
+                    self._show(channel, words)
+                return
+            case VidMessage.SITUATION_UPDATE_ACK:
+                words.situation_acks += 1
+                return
+            case _:
+                words.illegal += 1
+                return
         words.answers += 1
         answered(channel, words)

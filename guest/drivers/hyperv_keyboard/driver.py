@@ -5,17 +5,15 @@ from __future__ import annotations
 import errno
 from typing import Final
 
-from guest.drivers.conversation import ConversingDriver, answer, answered, send
+from guest.drivers.conversation import ConversationWords, ConversingDriver, answer, answered, opened, send
 from guest.kernel.memory import Word
-from guest.kernel.wait import WaitWords
 from guest.vmbus.channel import VmbusChannel
 from guest.vmbus.device import VmbusDevice
 from guest.vmbus.errors import VmbusError
-from guest.vmbus.words import CallbackMode
-from protocol.errors import PeerError
 from protocol.ids import PAGE_SIZE
-from protocol.ring import COMPLETION_REQUESTED, Packet, PacketType
+from protocol.ring import COMPLETION_REQUESTED
 from protocol.wire.guids import HV_KBD_GUID
+from protocol.wire.layout import Readable
 from protocol.wire.synthkbd import (
     ACCEPTED,
     VERSION,
@@ -32,7 +30,7 @@ RING_SIZE: Final = 9 * PAGE_SIZE
 TIMEOUT: Final = 10.0
 
 
-class KeyboardWords(WaitWords):
+class KeyboardWords(ConversationWords):
     """``struct hv_kbd_dev``."""
 
     responses = Word("probing CPU before it asks, channel callback after")
@@ -41,23 +39,20 @@ class KeyboardWords(WaitWords):
     breaks = Word("channel callback")
     scan_code = Word("channel callback")
     """The last one as serio would get it: with 0x80 for a break, and the prefix, if any, in the upper byte."""
-    illegal = Word("channel callback")
-    """Too short, or of a type that the host does not send: logged by the kernel and dropped."""
 
 
-class HypervKeyboard(ConversingDriver):
+class HypervKeyboard(ConversingDriver[KeyboardWords]):
     """``hv_kbd_drv``."""
 
     name = "hyperv_keyboard"
     id_table = (HV_KBD_GUID,)
+    words = KeyboardWords
 
     async def probe(self, device: VmbusDevice) -> None:
         """``hv_kbd_probe``. Raises ETIMEDOUT, or ENODEV if the host does not accept the version."""
         channel = device.channel
         words = channel.state(KeyboardWords)
-        channel.set_read_mode(CallbackMode.BATCHED)
-        await channel.open(RING_SIZE, RING_SIZE)
-        try:
+        async with opened(channel, RING_SIZE):
             words.responses = 0
             request = ProtocolRequest(KbdMessage.PROTOCOL_REQUEST, VERSION).encode()
             send(channel, request, flags=COMPLETION_REQUESTED)
@@ -65,35 +60,18 @@ class HypervKeyboard(ConversingDriver):
             if not words.proto_status & ACCEPTED:
                 self.bus.printk(f"{self.name} {device.name}: synth_kbd protocol request failed (version {VERSION})")
                 raise VmbusError(errno.ENODEV, "the host does not accept the keyboard's version")
-        except VmbusError:
-            await channel.close()
-            raise
 
-    async def remove(self, device: VmbusDevice) -> None:
-        """``hv_kbd_remove``."""
-        await device.channel.close()
-
-    def onchannel_callback(self, channel: VmbusChannel) -> None:
-        """``hv_kbd_on_channel_callback``."""
-        words = channel.state(KeyboardWords)
-        channel.receive(lambda packet: self._take(channel, words, packet))
-
-    def _take(self, channel: VmbusChannel, words: KeyboardWords, packet: Packet) -> None:
-        """``hv_kbd_on_receive``. A completion says nothing."""
-        if packet.type != PacketType.IN_BAND:
-            return
-        try:
-            match KbdHeader.decode(packet.payload).type:
-                case KbdMessage.PROTOCOL_RESPONSE:
-                    words.proto_status = ProtocolResponse.decode(packet.payload).status
-                    words.responses += 1
-                    answered(channel, words)
-                case KbdMessage.EVENT:
-                    self._key(words, Keystroke.decode(packet.payload))
-                case _:
-                    words.illegal += 1
-        except PeerError:
-            words.illegal += 1
+    def receive(self, channel: VmbusChannel, words: KeyboardWords, payload: Readable) -> None:
+        """``hv_kbd_on_receive``."""
+        match KbdHeader.decode(payload).type:
+            case KbdMessage.PROTOCOL_RESPONSE:
+                words.proto_status = ProtocolResponse.decode(payload).status
+                words.responses += 1
+                answered(channel, words)
+            case KbdMessage.EVENT:
+                self._key(words, Keystroke.decode(payload))
+            case _:
+                words.illegal += 1
 
     @staticmethod
     def _key(words: KeyboardWords, stroke: Keystroke) -> None:
