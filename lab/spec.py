@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from host.machine import DeviceSpec
 
 MAX_VCPUS: Final = 64
+TIME_SCALES: Final = (1e-3, 1e6)
 GuestVersion = Literal["2.4", "3.0", "4.0", "4.1", "5.0", "5.1", "5.2", "5.3"]
 """The newest VMBus protocol that a guest asks for: what Linux knows (``vmbus_versions`` of connection.c)."""
 SMALL = (

@@ -15,7 +15,7 @@ from host.machine import DeviceSpec
 from host.plain import STRICT, parse
 from host.vmbus.options import HostOptions
 from lab import presets
-from lab.spec import MAX_VCPUS, GuestVersion, VmSpec
+from lab.spec import MAX_VCPUS, TIME_SCALES, GuestVersion, VmSpec
 from protocol.errors import OperatorError
 
 CpuNumber = Annotated[int, Field(ge=0, lt=MAX_VCPUS)]
@@ -37,7 +37,7 @@ class VmFile:
     generation: Literal[1, 2] = 2
     policy: Literal["legacy", "rfc"] = "rfc"
     memory_mb: Annotated[int, Field(ge=4, le=4096)] = 64
-    time_scale: Annotated[float, Field(gt=0)] = 1.0
+    time_scale: Annotated[float, Field(ge=TIME_SCALES[0], le=TIME_SCALES[1])] = 1.0
     numa: list[list[CpuNumber]] = field(default_factory=list)
     sub_channel_order: list[str] = field(default_factory=list)
     guest: GuestOptions = field(default_factory=GuestOptions)

@@ -6,7 +6,7 @@ from dataclasses import field
 from enum import Enum
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic.dataclasses import dataclass
 
 from host.plain import STRICT
@@ -70,7 +70,7 @@ class HostOptions:
     """Whether message connection 4 exists.  Without it Linux falls back to 4.1 and connection 1."""
 
     modify: ModifyAnswer = ModifyAnswer.ANSWER
-    modify_status: int = NtStatus.UNSUCCESSFUL
+    modify_status: Annotated[int, Field(ge=0, lt=1 << 32)] = NtStatus.UNSUCCESSFUL
 
     answer_modify_of_closed: bool = True
     """From 5.3, answer the MODIFYCHANNEL of a channel that is not open with a failure (OpenVMM).  Of Hyper-V it is
@@ -84,7 +84,7 @@ class HostOptions:
     """From 5.3, work through MODIFYCHANNELs that come before the answer to the last one, in order, and answer each.
     OpenVMM ignores them: they break the protocol."""
 
-    delay: Mapping[Step, float] = field(default_factory=dict)
+    delay: Mapping[Step, Annotated[float, Field(ge=0)]] = field(default_factory=dict)
     """Seconds, or UNTIL_RELEASED, by step; at once if not named."""
 
     look_after_open: bool = False

@@ -13,7 +13,7 @@ import click
 from guest.linux import layout
 from lab import presets, vm_file
 from lab.linux.vm import MEMORY_MB
-from lab.spec import MAX_VCPUS, DiskSpec, GuestVersion, LinuxSpec, VmSpec
+from lab.spec import MAX_VCPUS, TIME_SCALES, DiskSpec, GuestVersion, LinuxSpec, VmSpec
 from protocol.errors import OperatorError
 
 DEFAULT_VM: Final = "letter"
@@ -74,7 +74,7 @@ def vm_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--name", default="vm", show_default=True, help="Name of the VM."),
         click.option(
             "--time-scale",
-            type=click.FloatRange(0, min_open=True),
+            type=click.FloatRange(*TIME_SCALES),
             help="Divides the periods of devices, no time-outs.",
         ),
         click.option(
