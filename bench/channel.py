@@ -20,8 +20,7 @@ from guest.vmbus.numa import Topology
 from guest.vmbus.policy import Policy
 from host.machine import DeviceSpec, MachineSpec
 from host.process.main import HostProcess, HostSpec
-from host.vsp.ic.kinds import NoOptions
-from host.vsp.kind import Kind, Setting
+from host.vsp.kind import Kind, NoOptions, Setting
 from protocol.ring import Packet
 from protocol.shell.child import Child
 from protocol.shell.memory import GuestRam

@@ -21,7 +21,6 @@ PORT: Final = 7
 _IPV4: Final = Struct(">BBHHHBBH4s4s")
 _UDP: Final = Struct(">HHHH")
 _STAMP: Final = Struct("<HHHII")
-_CRC: Final = Struct("<I")
 _IPV4_TYPE: Final = b"\x08\x00"
 _UDP_AT: Final = ETH_HLEN + _IPV4.size
 _STAMP_AT: Final = _UDP_AT + _UDP.size

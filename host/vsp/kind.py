@@ -8,7 +8,9 @@ from inspect import signature
 from typing import Any, Generic, TypeVar, get_type_hints
 from uuid import UUID
 
-from host.plain import parse
+from pydantic import dataclasses
+
+from host.plain import STRICT, parse
 from host.vsp.device import Device, Services, SubChannels
 from host.vsp.storage.backend import BlockBackend
 from protocol.errors import OperatorError, PeerError
@@ -77,3 +79,8 @@ class Kind(Generic[O, D]):
     options: type[O]
     make: Callable[[Setting, O], D]
     actions: Mapping[str, Callable[..., None]] = field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
+class NoOptions:
+    """There is nothing to choose."""

@@ -7,21 +7,13 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from pydantic.dataclasses import dataclass
-
 from host.catalogue import KINDS
 from host.machine import DeviceSpec
-from host.plain import STRICT
 from host.vsp.contained import ContainedDevice
-from host.vsp.kind import Kind, Setting
+from host.vsp.kind import Kind, NoOptions, Setting
 from host.vsp.packet_device import PacketDevice
 from lab.outside.source import check_class, classes, load, where
 from protocol.errors import OperatorError
-
-
-@dataclass(frozen=True, slots=True, config=STRICT)
-class NoOptions:
-    """There is nothing to choose: it is the author who decides."""
 
 
 def load_devices(paths: Iterable[str], taken: Iterable[str]) -> dict[str, tuple[DeviceSpec, Kind[Any, Any]]]:

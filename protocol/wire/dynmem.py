@@ -118,7 +118,6 @@ class PageRange(NamedTuple):
     pages: int
 
 
-MAX_RANGE_PAGES = (1 << 24) - 1
 _FRAME_BITS = 40
 _RANGES_AT = 8
 COUNTS = Layout("dm_ranges", {"first": Field(0, "I"), "second": Field(4, "I")})

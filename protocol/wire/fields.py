@@ -33,11 +33,6 @@ class Field:
         """Bytes; 0 for the trailing array."""
         return 0 if self.code == TAIL else struct.calcsize("<" + self.code)
 
-    @property
-    def conditional(self) -> bool:
-        """Whether some dialects lack the field."""
-        return self.since is not None or self.before is not None or bool(self.feature)
-
     def exists_in(self, version: int, features: int) -> bool:
         """Whether messages of this version carry it. Where several feature bits are named, any of them will do."""
         if self.since is not None and version < self.since:

@@ -78,7 +78,7 @@ class Component:
         """What became of its requests, and whether the guest has agreed to a version."""
         return {**asdict(self.tally), "negotiated": int(self.version is not None)}
 
-    def on_agreed(self, version: IcVersion) -> None:
+    def on_agreed(self) -> None:
         """Versions are agreed: requests may be sent from now on."""
 
     def on_answer(self, frame: IcFrame) -> None:
@@ -131,7 +131,7 @@ class Component:
         match choice:
             case Negotiate((framework,), (version,)) if framework in FRAMEWORKS and version in self._versions:
                 self._framework, self.version, self._awaited = framework, version, None
-                self.on_agreed(version)
+                self.on_agreed()
             case _:
                 raise PeerError(f"{self._name}: the guest chose {choice}, which was not offered")
 

@@ -29,7 +29,7 @@ class Heartbeat(Component):
         self._beats = Periodic(services, PERIOD / time_scale, self._beat)
         self._sequence = 0
 
-    def on_agreed(self, version: ic.IcVersion) -> None:
+    def on_agreed(self) -> None:
         self._beats.start()
         self._beat()
 

@@ -1,20 +1,12 @@
 """The integration components as kinds of devices."""
 
-from pydantic.dataclasses import dataclass
-
-from host.plain import STRICT
 from host.vsp.ic.heartbeat import Heartbeat
 from host.vsp.ic.kvp import Kvp
 from host.vsp.ic.shutdown import Shutdown
 from host.vsp.ic.timesync import TimeSync
 from host.vsp.ic.vss import Vss
-from host.vsp.kind import Answered, Kind
+from host.vsp.kind import Answered, Kind, NoOptions
 from host.vsp.periodic import Repeated
-
-
-@dataclass(frozen=True, slots=True, config=STRICT)
-class NoOptions:
-    """There is nothing to choose."""
 
 
 def _shut_down(device: Shutdown, answered: Answered) -> None:

@@ -77,7 +77,7 @@ class Kvp(Component):
         """All pairs of a pool, one exchange for each."""
         self._ask(KvpOperation.ENUMERATE, pool, KvpEnumerate(KvpOperation.ENUMERATE, pool, 0).encode(), answered)
 
-    def on_agreed(self, version: IcVersion) -> None:
+    def on_agreed(self) -> None:
         self._polling.start()
 
     def on_answer(self, frame: IcFrame) -> None:

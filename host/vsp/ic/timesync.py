@@ -27,7 +27,7 @@ class TimeSync(Component):
         super().__init__(services, ic_offer(HV_TS_GUID, INSTANCE), ic.IcMessage.TIMESYNC, VERSIONS)
         self._samples = Periodic(services, PERIOD / time_scale, self._sample)
 
-    def on_agreed(self, version: ic.IcVersion) -> None:
+    def on_agreed(self) -> None:
         self._samples.start()
         self._tell(ic.TimeSyncFlags.SYNC)
 

@@ -47,7 +47,7 @@ class Vss(Component):
         self._answered, self._frozen_for, self._failure = answered, frozen_for, 0
         self._ask(VssOperation.HOT_BACKUP)
 
-    def on_agreed(self, version: IcVersion) -> None:
+    def on_agreed(self) -> None:
         self._starting.start()
 
     def on_answer(self, frame: IcFrame) -> None:
