@@ -27,9 +27,13 @@ class ControlClient:
     async def request(self, verb: str, **arguments: Any) -> Any:
         """Ask, and return the answer. Raises ``OperatorError`` or ``VmFailure`` if it is a refusal."""
         self._number = number = self._number + 1
+        try:
+            question = msgpack.packb([number, verb, arguments])
+        except (TypeError, ValueError, OverflowError) as error:  # a date of TOML, a file name that is no text, 2 ** 64
+            raise OperatorError(f"{verb}: {error}") from None
         self._answers[number] = None
         try:
-            await self._socket.send(msgpack.packb([number, verb, arguments]))
+            await self._socket.send(question)
             while (answer := self._answers[number]) is None:
                 async with self._reading:
                     if self._answers[number] is None:

@@ -34,7 +34,7 @@ def load(path: str, kind: str) -> ModuleType:
         sys.path.append(directory)
     try:
         exec(code, module.__dict__)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
         raise OperatorError(f"{path}:{lines[-1]}: {type(error).__name__}: {error}") from None
     return module

@@ -48,6 +48,9 @@ def test_a_device_does_what_it_is_told_and_mistakes_are_one_line(lab: Lab, tmp_p
         "press: code: input should be a valid integer, unable to parse string as an integer"
     )
     assert mistake("keyboard", "type_text", "text=5") == "type_text: text: input should be a valid string"
+    assert mistake("keyboard", "type_text", "text=1999-12-31").startswith("act: can not serialize 'datetime.date'")
+    assert mistake("keyboard", "press", "code=99999999999999999999").startswith("act: Integer value out of range")
+    assert mistake("keyboard", "type_text", "text=\udcff").startswith("act: 'utf-8' codec can't encode")
     assert mistake("keyboard", "type_text", "hello") == "hello: write it as KEY=VALUE"
     assert mistake("keyboard", "type_text", "text=ü") == "no key types 'ü': use what a US keyboard has"
     vm.send(signal.SIGTERM)

@@ -50,6 +50,7 @@ def refused_device(*paths: str, taken: tuple[str, ...] = ()) -> str:
     [
         ("async def remove", "async deff remove", "async deff", "invalid syntax"),
         ("ECHO_GUID = UUID(", "ECHO_GUID = UUIDD(", "UUIDD(", "NameError: name 'UUIDD' is not defined"),
+        ("ECHO_GUID = UUID(", "raise SystemExit(", "raise SystemExit(", "SystemExit: 5f2b0c8e"),
         ("(ECHO_GUID,)", "()", "class Echo(HvDriver)", "class Echo has no id_table"),
         ("(ECHO_GUID,)", '("5f2b0c8e",)', "class Echo(HvDriver)", "class Echo has no id_table"),
         ('    name = "echo"', "", "class Echo(HvDriver)", "class Echo has no name"),
