@@ -30,12 +30,14 @@ def plain(options: Any) -> dict[str, Any]:
 
 
 def _line(shape: type, error: ValidationError, where: str) -> str:
-    """The first mistake. Pydantic's messages are capitalised sentences that say what is allowed, except for one."""
+    """The first mistake. Pydantic's messages are capitalised sentences that say what is allowed, except for two."""
     first = error.errors(include_url=False)[0]
     path = first["loc"]
     key = ": ".join(part for part in (where, ".".join(map(str, path))) if part)
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"{key}: there is no such key; there are {', '.join(_keys(shape, path[:-1]))}"
+        return f"{key}: there is no such key; there are {', '.join(_keys(shape, path[:-1])) or 'none'}"
+    if first["type"] in ("dict_type", "dataclass_type"):
+        return f"{key}: input should be a table"
     message = first["msg"].removeprefix("Value error, ")
     return f"{key}: {message[0].lower()}{message[1:]}"
 

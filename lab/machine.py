@@ -15,6 +15,7 @@ from lab.image import devices_of
 from lab.outside.devices import load_devices
 from lab.outside.drivers import load_drivers
 from lab.spec import VmSpec
+from protocol.errors import OperatorError
 from protocol.wire.versions import Version
 
 
@@ -44,7 +45,12 @@ def machine_spec(spec: VmSpec, outside: Outside) -> MachineSpec:
 
 
 def guest_spec(spec: VmSpec, outside: Outside) -> GuestSpec:
-    """The guest's part of a VM."""
+    """The guest's part of a VM. Raises OperatorError if it could not talk to its host."""
+    newest = parse(HostOptions, spec.host_options, "host").max_version
+    if newest < Version.WIN8:
+        raise OperatorError(
+            f"host: max_version: a guest asks for {Version.WIN8.text} at least, so it has no bus at {newest.text}"
+        )
     return GuestSpec(
         Policy(spec.policy),
         topology(spec),

@@ -9,7 +9,9 @@ from typing import Any, Final, Literal
 from host.machine import DeviceSpec
 
 MAX_VCPUS: Final = 64
-TIME_SCALES: Final = (1e-3, 1e6)
+MAX_SEED: Final = 2**32 - 1
+TIME_SCALES: Final = (1e-3, 1e3)
+"""Of real processes: a heartbeat every 2 ms is as much as they keep up with."""
 GuestVersion = Literal["2.4", "3.0", "4.0", "4.1", "5.0", "5.1", "5.2", "5.3"]
 """The newest VMBus protocol that a guest asks for: what Linux knows (``vmbus_versions`` of connection.c)."""
 SMALL = (

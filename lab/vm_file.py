@@ -125,5 +125,5 @@ def _check_names(file: VmFile, devices: list[DeviceSpec], where: str) -> None:
     for name in file.sub_channel_order:
         if name not in names:
             raise OperatorError(
-                f"{where}: sub_channel_order: no device is called '{name}'; there are {', '.join(names)}"
+                f"{where}: sub_channel_order: no device is called '{name}'; there are {', '.join(names) or 'none'}"
             )

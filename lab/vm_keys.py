@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
 from typing import Any, Final
@@ -57,6 +58,8 @@ def _type(schema: dict[str, Any], named: dict[str, Any]) -> str:
         return f"list of {_type(items, named)}"
     if schema.get("type") == "object":
         inner = schema.get("properties")
+        if inner is None and "propertyNames" in schema:
+            return f"{{ {_type(schema['propertyNames'], named)}: {_type(schema['additionalProperties'], named)} }}"
         if inner is None:
             return "table"
         return "{ " + ", ".join(f"{key}: {_type(part, named)}" for key, part in inner.items()) + " }"
@@ -64,7 +67,13 @@ def _type(schema: dict[str, Any], named: dict[str, Any]) -> str:
 
 
 def _bounds(schema: dict[str, Any]) -> str:
-    words = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
+    words = {
+        "minimum": "from",
+        "exclusiveMinimum": "above",
+        "maximum": "to",
+        "exclusiveMaximum": "below",
+        "multipleOf": "in units of",
+    }
     return "".join(f" {word} {schema[key]}" for key, word in words.items() if key in schema)
 
 
@@ -77,4 +86,6 @@ def _default(key: Field[Any]) -> str:
         return "; must be said"
     if value in (None, (), [], {}):
         return ""
+    if isinstance(value, tuple):
+        value = json.dumps(value)
     return f"; {getattr(value, 'text', getattr(value, 'value', value))}"

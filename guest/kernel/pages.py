@@ -59,7 +59,7 @@ class PageAllocator:
             start = self._take(pool, count)
             if start is not None:
                 return Pfn(1 + pool * self._per_pool + start)
-        raise OutOfPages(f"no {count} contiguous pages are free")
+        raise OutOfPages(f"the guest's memory is full: no {count} contiguous pages are free")
 
     def _take(self, pool: int, count: int) -> int | None:
         bitmap = self._bitmaps[pool]

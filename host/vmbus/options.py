@@ -61,7 +61,10 @@ VersionText = Annotated[
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class HostOptions:
-    """The defaults are OpenVMM's behaviour, except that nothing rescues a lost interrupt."""
+    """The defaults are OpenVMM's behaviour, except that nothing rescues a lost interrupt.
+
+    ``delay``: the seconds that the host takes over a step; inf: it never comes to its end.
+    """
 
     max_version: VersionText = Version.V6_0
     """The newest version the server agrees to; the oldest is Windows 8, since the interrupt page is not modelled."""

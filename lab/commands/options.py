@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ import click
 from guest.linux import layout
 from lab import presets, vm_file
 from lab.linux.vm import MEMORY_MB
-from lab.spec import MAX_VCPUS, TIME_SCALES, DiskSpec, GuestVersion, LinuxSpec, VmSpec
+from lab.spec import MAX_SEED, MAX_VCPUS, TIME_SCALES, DiskSpec, GuestVersion, LinuxSpec, VmSpec
 from protocol.errors import OperatorError
 
 DEFAULT_VM: Final = "letter"
@@ -37,6 +38,16 @@ def output(context: click.Context, parameter: click.Parameter, value: str | None
     if path.is_dir() or not path.parent.is_dir():
         raise click.BadParameter(f"{path} cannot be written: it is a directory, or in none")
     return str(path)
+
+
+class Number(click.FloatRange):
+    """A range of numbers, of which neither "inf" nor "nan" is one."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float:
+        number: float = super().convert(value, parameter, context)
+        if not math.isfinite(number):
+            self.fail(f"'{value}' is no number.", parameter, context)
+        return number
 
 
 vm = click.option(
@@ -65,16 +76,16 @@ def vm_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Raw image for the SCSI controller; read-only unless `,rw` is said, and then its last MiB is "
             "overwritten. Without it a small image is made for the run.",
         ),
+        click.option("--duration", type=Number(0), default=10.0, show_default=True, help="Seconds; 0: until Ctrl-C."),
         click.option(
-            "--duration", type=click.FloatRange(0), default=10.0, show_default=True, help="Seconds; 0: until Ctrl-C."
+            "--seed", type=click.IntRange(0, MAX_SEED), default=1, show_default=True, help="Of patterns and schedules."
         ),
-        click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of patterns and schedules."),
         click.option("--trace", callback=output, metavar="FILE", help="Write the journal here."),
         click.option("--json", "json_path", callback=output, metavar="FILE", help="Write the report."),
         click.option("--name", default="vm", show_default=True, help="Name of the VM."),
         click.option(
             "--time-scale",
-            type=click.FloatRange(*TIME_SCALES),
+            type=Number(*TIME_SCALES),
             help="Divides the periods of devices, no time-outs.",
         ),
         click.option(

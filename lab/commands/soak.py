@@ -16,7 +16,7 @@ from lab.description import CONTROL_PLANE
 from lab.image import disk_for
 from lab.soak.journal import journal_for, keep_journal
 from lab.soak.soak import Soak, SoakFailed, SoakOptions, verdict
-from lab.spec import MAX_VCPUS
+from lab.spec import MAX_SEED, MAX_VCPUS
 from lab.vm import VM
 from protocol.errors import ExitCode
 
@@ -47,7 +47,9 @@ class Duration(click.ParamType[float]):
 @click.option("--duration", type=Duration(), default="60s", show_default=True, help="How long: 90s, 10m, 1.5h.")
 @click.option("--interval", type=Duration(), default="5s", show_default=True, help="Between lines of statistics.")
 @click.option("--cut", type=Duration(), default="5s", show_default=True, help="Between cuts, at which all must add up.")
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of what is tried, in which order.")
+@click.option(
+    "--seed", type=click.IntRange(0, MAX_SEED), default=1, show_default=True, help="Of what is tried, in which order."
+)
 @click.option("--trace", callback=options.output, metavar="FILE", help="Keep the journal here, whatever the end.")
 @click.option("--name", default="soak", show_default=True, help="Name of the VM.")
 def command(duration: float, interval: float, cut: float, **chosen: Any) -> None:

@@ -15,12 +15,13 @@ import click
 from rich.live import Live
 
 from lab.attached import AttachedVm
+from lab.commands import options
 from lab.console import Output
 from lab.top import CPU_WIDTH, FIXED_WIDTH, Look, frame
 
 
 @click.command()
-@click.option("--interval", type=click.FloatRange(0.1), default=1.0, show_default=True, help="Seconds a frame.")
+@click.option("--interval", type=options.Number(0.1), default=1.0, show_default=True, help="Seconds a frame.")
 @click.option("--count", type=click.IntRange(1), help="End after so many frames.")
 @click.option("--name", help="Which VM, if several are running.")
 def command(interval: float, count: int | None, name: str | None) -> None:

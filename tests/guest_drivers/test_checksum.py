@@ -136,7 +136,7 @@ def test_a_guest_without_memory_for_the_window_says_so(ram: GuestRam) -> None:
     program = started(machine)
     machine.bench.settle()
     assert program.finished
-    assert program.error == "no 64 contiguous pages are free"
+    assert program.error == "the guest's memory is full: no 64 contiguous pages are free"
 
 
 def test_a_disk_that_is_not_there_is_the_operators_mistake(ram: GuestRam) -> None:

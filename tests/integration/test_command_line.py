@@ -51,6 +51,13 @@ def test_help_names_the_commands_and_the_exit_codes(lab: Lab) -> None:
     [
         (("frobnicate",), "No such command 'frobnicate'."),
         (("run", "--vcpus", "0"), "Invalid value for '--vcpus': 0 is not in the range 1<=x<=64."),
+        (("run", "--duration", "inf"), "Invalid value for '--duration': 'inf' is no number."),
+        (("sim", "--duration", "nan"), "Invalid value for '--duration': 'nan' is no number."),
+        (("run", "--time-scale", "nan"), "Invalid value for '--time-scale': 'nan' is no number."),
+        (
+            ("run", "--seed", "4294967296"),
+            "Invalid value for '--seed': 4294967296 is not in the range 0<=x<=4294967295.",
+        ),
         (("run", "--policy", "none"), "Invalid value for '--policy': 'none' is not one of 'legacy', 'rfc'."),
         (("run", "--name", "a/b"), "'a/b' is no name for a VM: use up to 32 letters, digits, '.', '_' and '-'"),
         (

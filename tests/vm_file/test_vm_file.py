@@ -109,6 +109,24 @@ def test_every_preset_is_a_vm(name: str) -> None:
             '[[device]]\nkind = "storvsc"\n[[device]]\nkind = "storvsc"',
             "two devices have the name storvsc; give each its own",
         ),
+        ("time_scale = inf", "time_scale: input should be less than or equal to 1000"),
+        ("[host]\nmodify_status = -1", "host: modify_status: input should be greater than or equal to 0"),
+        ("[host]\ndelay = {gpadl = nan}", "host: delay.gpadl: input should be greater than or equal to 0"),
+        ("host = 3", "host: input should be a table"),
+        ('[[device]]\nkind = "storvsc"\ndisks = ["a"]', "device 1 (storvsc): disks.0: input should be a table"),
+        ('[[device]]\nkind = "shutdown"\nx = 1', "device 1 (shutdown): x: there is no such key; there are none"),
+        ('[[device]]\nkind = "kvp"\nevery = -1', "(kvp): every: input should be greater than or equal to 0"),
+        ('[[device]]\nkind = "vss"\nevery = nan', "(vss): every: input should be a finite number"),
+        ('[[device]]\nkind = "balloon"\npages = 100', "(balloon): pages: input should be a multiple of 512"),
+        ('[[device]]\nkind = "framebuffer"\nmodes = []', "(framebuffer): modes: tuple should have at least 1 item"),
+        (
+            '[[device]]\nkind = "framebuffer"\nmodes = [[100000, 1]]',
+            "(framebuffer): modes.0.0: input should be less than or equal to 65535",
+        ),
+        (
+            '[[device]]\nkind = "netvsc"\nmac = "ff:ff:ff:ff:ff:ff"',
+            "(netvsc): mac: input should be the address of one station: no group's (an odd first byte), not all zeros",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_key_and_what_is_allowed(text: str, line: str) -> None:
@@ -118,6 +136,12 @@ def test_a_mistake_is_one_line_that_names_the_key_and_what_is_allowed(text: str,
     assert "\n" not in said
     assert said.startswith(("my.toml: ", "my.toml, "))
     assert line in said
+
+
+def test_a_guest_is_not_started_on_a_host_with_which_it_has_no_version_in_common() -> None:
+    spec = vm_file.of('[host]\nmax_version = "1.1"', "my.toml")
+    with pytest.raises(OperatorError, match=r"host: max_version: a guest asks for 2\.4 at least"):
+        guest_spec(spec, Outside.of(spec))
 
 
 def test_every_key_is_told_with_what_is_allowed() -> None:

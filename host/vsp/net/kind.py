@@ -3,7 +3,7 @@
 from ipaddress import IPv4Address
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from host.plain import STRICT
@@ -19,6 +19,14 @@ STATIONS = bytes.fromhex("00155d00ec00")
 VERSIONS = {version.name[1:].replace("_", "."): version for version in NvspVersion}
 
 
+def _of_one_station(mac: str) -> str:
+    """``is_valid_ether_addr``."""
+    address = bytes.fromhex(mac.replace(":", ""))
+    if address[0] & 1 or not any(address):
+        raise ValueError("input should be the address of one station: no group's (an odd first byte), not all zeros")
+    return mac
+
+
 @dataclass(frozen=True, slots=True, config=STRICT)
 class NetvscOptions:
     """``queues``: how many channels the guest may have. What it sends comes back with its addresses exchanged, on the
@@ -26,7 +34,7 @@ class NetvscOptions:
     """
 
     queues: Annotated[int, Field(ge=1, le=MAX_CHANNELS)] = 1
-    mac: Annotated[str, Field(pattern=MAC)] = "00:15:5d:00:00:01"
+    mac: Annotated[str, Field(pattern=MAC), AfterValidator(_of_one_station)] = "00:15:5d:00:00:01"
     mtu: Annotated[int, Field(ge=SHORTEST_MTU, le=65521)] = 1500
     link: bool = True
     echo: Literal["rss", "same", "off"] = "rss"
