@@ -25,6 +25,8 @@ class NapiWords(Struct):
     """NAPI_STATE_SCHED."""
     missed = Word("napi lock")
     """NAPI_STATE_MISSED: somebody wanted it to run while it was owned, so its owner polls once more."""
+    polling = Word("napi lock")
+    """CPUs that are inside its poll: one may have given it up and not returned yet when the next begins."""
 
 
 class Napi:
@@ -74,7 +76,12 @@ class Napi:
 
     def run(self) -> bool:
         """``napi_poll``."""
-        if self._poll(NAPI_POLL_WEIGHT) < NAPI_POLL_WEIGHT:
+        with self._lock:
+            self.words.polling += 1
+        taken = self._poll(NAPI_POLL_WEIGHT)
+        with self._lock:
+            self.words.polling -= 1
+        if taken < NAPI_POLL_WEIGHT:
             return True
         if self.words.enabled:
             self.schedule()
@@ -88,8 +95,11 @@ class Napi:
             self.words.enabled = 1
 
     async def disable(self) -> None:
-        """``napi_disable``: returns when no CPU polls it, and none will."""
+        """``napi_disable``, and ``netif_napi_del`` with its grace period (``synchronize_net``).
+
+        Returns when no CPU is inside its poll, and none will be: its ring may be unmapped.
+        """
         with self._lock:
             self.words.enabled = 0
-        while self.words.scheduled:
+        while self.words.scheduled or self.words.polling:
             await self._core.sleep(DISABLE_LOOK)

@@ -27,6 +27,8 @@ class Nic:
         self.random = Random(seed)
         self.machine = Machine(cpus, self.random)
         self.polling = 0
+        self.inside = 0
+        """CPUs in ``poll``, also behind the point where they no longer own the instance."""
         self.taken = 0
         self.napis: list[Napi] = []
         for core in self.machine.cores:
@@ -42,6 +44,7 @@ class Nic:
             napi.schedule()
 
     def poll(self, cpu: int, budget: int) -> int:
+        self.inside += 1
         self.polling += 1
         assert self.polling == 1, "two CPUs poll"
         self.machine.point()
@@ -56,6 +59,7 @@ class Nic:
             if self.ring.packets and self.napis[cpu].schedule_prep():
                 self.ring.masked = 1
                 self.napis[cpu].schedule()
+        self.inside -= 1
         return taken
 
     def receive(self, packets: int, anyway: bool = False) -> None:
@@ -117,3 +121,22 @@ def test_disabling_waits_for_the_poll_and_nothing_is_polled_afterwards() -> None
     nic.receive(1, anyway=True)
     nic.machine.settle()
     assert nic.taken == taken
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_disabling_waits_for_a_poll_that_has_given_up_the_instance_and_still_looks_at_the_ring(seed: int) -> None:
+    """``napi_disable`` alone does not: it is the grace period of ``netif_napi_del`` that does."""
+    nic = Nic(seed)
+    inside: list[int] = []
+
+    async def disable() -> None:
+        await nic.machine.cores[1].sched.pause()
+        await nic.napis[1].disable()
+        inside.append(nic.inside)
+
+    nic.ring.packets = 1
+    assert nic.napis[0].schedule_prep()
+    nic.napis[0].schedule()
+    nic.machine.cores[1].sched.spawn(disable(), "disable")
+    nic.machine.pass_time()
+    assert inside == [0]
