@@ -32,7 +32,7 @@ class ChannelTable:
         self._moved: dict[int, tuple[int, int]] = {}
 
     def ring_bytes(self) -> dict[int, tuple[int, int]]:
-        """Bytes that this CPU has (written, read), by the GPADL of the rings: those of views that are gone included."""
+        """Bytes that this CPU has (written, read), by the GPADL of rings in use: those of former views included."""
         moved = dict(self._moved)
         for channel in self._by_relid.values():
             _add(moved, channel)
@@ -92,7 +92,10 @@ class ChannelTable:
         No view is kept: a relid may have been given to another channel meanwhile.
         """
         for channel in list(self._by_relid.values()):
+            _add(self._moved, channel)
             self._forget(channel)
+        in_use = set(self._words.column(ChannelWords.gpadl))
+        self._moved = {gpadl: moved for gpadl, moved in self._moved.items() if gpadl in in_use}
 
     def _live(self) -> list[int]:
         return [relid for relid, live in enumerate(self._words.column(ChannelWords.live)) if live]
@@ -103,6 +106,7 @@ class ChannelTable:
         if channel is None:
             return
         if not words.live:
+            self._moved.pop(channel.ring_gpadl, None)
             self._forget(channel)
         elif not words.ring_init:
             channel.unmap_rings()
@@ -118,7 +122,6 @@ class ChannelTable:
         return channel
 
     def _forget(self, channel: VmbusChannel) -> None:
-        _add(self._moved, channel)
         self.handlers[channel.relid] = None
         del self._by_relid[channel.relid]
 

@@ -61,6 +61,24 @@ def test_a_channel_that_is_opened_again_has_the_new_rings_on_every_cpu(vm: MakeM
     assert machine.host.read(HEARTBEAT) == [b"the second rings"]
 
 
+def test_of_rings_that_are_gone_no_count_is_kept(vm: MakeMachine) -> None:
+    machine = vm(2, Policy.LEGACY)
+    machine.host.offer(HEARTBEAT, HV_HEART_BEAT_GUID)
+    machine.boot()
+    channels = machine.systems[1].bus.channels
+    for _ in range(3):
+        assert machine.channel(HEARTBEAT, 1).send_packet(b"from the far CPU")
+        (gpadl,) = channels.ring_bytes()
+        channels.forget_all()
+        assert list(channels.ring_bytes()) == [gpadl], "the next view goes on with them"
+        assert machine.channel(HEARTBEAT, 1).send_packet(b"from the far CPU")
+        machine.host.rescind(HEARTBEAT)
+        machine.settle()
+        assert not channels.ring_bytes()
+        machine.host.offer(HEARTBEAT, HV_HEART_BEAT_GUID)
+        machine.settle()
+
+
 def test_rings_that_a_failed_close_left_to_the_host_are_not_those_of_the_next_open(vm: MakeMachine) -> None:
     machine = vm(2, Policy.LEGACY, driver=Unmatched)
     machine.host.offer(HEARTBEAT, HV_HEART_BEAT_GUID)
