@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 from guest.arch.smpboot import CpuMaskWords
 from guest.files import guest_root
@@ -15,6 +16,8 @@ from guest.kernel.smp import CallQueue
 from guest.net.sysfs import NetTables
 from guest.vmbus.words import ChannelState, ChannelWords, VmbusTables
 from protocol.ids import Irq, Relid
+
+S = TypeVar("S", bound=Struct)
 
 
 class GuestView:
@@ -68,6 +71,6 @@ class GuestView:
         """The name of the driver that is bound to a primary channel's device; empty if none is."""
         return self.vmbus.drivers[words.driver - 1].name if words.driver else ""
 
-    def driver_words(self, words: ChannelWords, struct: type[Struct]) -> Struct:
+    def driver_words(self, words: ChannelWords, struct: type[S]) -> S:
         """A channel's driver area, in the shape that its driver declared."""
         return struct(words.memory, words.base + ChannelWords.driver_area.offset)

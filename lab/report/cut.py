@@ -57,6 +57,21 @@ class Cut:
             primary = name.split(".")[0]
             yield name, self.host["devices"].get(primary, {}).get("kind", ""), channel
 
+    def opened_once(self) -> dict[str, ChannelWords]:
+        """By name, the channels in use that never were closed: nothing on its way can have died with its channel."""
+        opened, gone = dict(self.guest.opened()), self.host["gone"]
+        return {
+            name: opened[channel["relid"]]
+            for name, _, channel in self.offers()
+            if channel["relid"] in opened and channel["opens"] == 1 and name not in gone
+        }
+
+    def devices(self, *kinds: str) -> Iterator[tuple[str, str, dict[str, int]]]:
+        """The host's devices of these kinds: (name, kind, what it counted)."""
+        for name, device in self.host["devices"].items():
+            if device["kind"] in kinds:
+                yield name, device["kind"], device["counts"]
+
     def name_of(self, relid: int) -> str:
         """What the guest calls the channel, or what the host does."""
         words = self.guest.vmbus.channels[relid]

@@ -14,7 +14,7 @@ NIC: Final = "netvsc"
 
 def checks(cut: Cut) -> Iterator[Check]:
     """Channel by channel, over all openings, of all NICs together: a name such as eth0 may have had several of them."""
-    nics = [device["counts"] for device in cut.host["devices"].values() if device["kind"] == NIC]
+    nics = [counts for _, _, counts in cut.devices(NIC)]
     if not nics:
         return
     host: Counter[str] = Counter()

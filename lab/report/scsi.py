@@ -15,20 +15,11 @@ CONTROLLER: Final = "storvsc"
 
 def checks(cut: Cut) -> Iterator[Check]:
     """Of controllers that storvsc drives and whose channels were opened once: what one has counted goes with it."""
-    opened, gone = dict(cut.guest.opened()), cut.host["gone"]
-    for controller, kind, _ in cut.offers():
-        if kind != CONTROLLER or "." in controller:
+    once = cut.opened_once()
+    for controller, _, tally in cut.devices(CONTROLLER):
+        channels = [name for name in cut.host["channels"] if name.split(".")[0] == controller]
+        if not once.keys() >= set(channels) or cut.guest.driver_of(once[controller]) != Storvsc.name:
             continue
-        channels = {name: channel for name, _, channel in cut.offers() if name.split(".")[0] == controller}
-        if not all(
-            channel["opens"] == 1
-            and channel["relid"] in opened
-            and name not in gone
-            and cut.guest.driver_of(cut.guest.vmbus.channels[channels[controller]["relid"]]) == Storvsc.name
-            for name, channel in channels.items()
-        ):
-            continue
-        counts = [cut.guest.driver_words(opened[channel["relid"]], StorChannelWords) for channel in channels.values()]
-        taken = sum(each.completions + each.unknown for each in counts if isinstance(each, StorChannelWords))
-        answered = cut.host["devices"][controller]["counts"]["completions"]
-        yield Check(f"requests of {controller}", "host answered", answered, "guest completed", taken, "L9")
+        counts = [cut.guest.driver_words(once[name], StorChannelWords) for name in channels]
+        taken = sum(each.completions + each.unknown for each in counts)
+        yield Check(f"requests of {controller}", "host answered", tally["completions"], "guest completed", taken, "L9")

@@ -15,14 +15,11 @@ SERVICES = ("heartbeat", "shutdown", "timesync", "kvp", "vss")
 def checks(cut: Cut) -> Iterator[Check]:
     """Requests sent are answered, answers are received. Of channels that were opened once: a request may die with
     its channel."""
-    opened = dict(cut.guest.opened())
-    for name, kind, channel in cut.offers():
-        once = channel["opens"] == 1 and name not in cut.host["gone"]
-        if kind not in SERVICES or channel["relid"] not in opened or not once:
+    once = cut.opened_once()
+    for name, _, tally in cut.devices(*SERVICES):
+        if name not in once:
             continue
-        tally = cut.host["devices"][name]["counts"]
-        util = cut.guest.driver_words(opened[channel["relid"]], UtilWords)
-        assert isinstance(util, UtilWords)
+        util = cut.guest.driver_words(once[name], UtilWords)
         yield Check(f"{name} requests", "host sent", tally["sent"], "guest answered", util.answered, "L4")
         received = tally["answered"] + tally["late"]
         yield Check(f"{name} answers", "guest answered", util.answered, "host received", received, "L4")

@@ -28,13 +28,11 @@ COUNTED: Final[Mapping[str, tuple[type[Struct], Mapping[str, Callable[[Any], int
 
 def checks(cut: Cut) -> Iterator[Check]:
     """Of channels that were opened once: what is on its way may die with its channel."""
-    opened = dict(cut.guest.opened())
-    for name, kind, channel in cut.offers():
-        once = channel["opens"] == 1 and name not in cut.host["gone"]
-        if kind not in COUNTED or channel["relid"] not in opened or not once:
+    once = cut.opened_once()
+    for name, kind, counts in cut.devices(*COUNTED):
+        if name not in once:
             continue
         struct, equal = COUNTED[kind]
-        words = cut.guest.driver_words(opened[channel["relid"]], struct)
-        counts = cut.host["devices"][name]["counts"]
+        words = cut.guest.driver_words(once[name], struct)
         for what, of_guest in equal.items():
             yield Check(f"{name} {what}", "host", counts[what], "guest", of_guest(words), "L7")

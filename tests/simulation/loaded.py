@@ -106,9 +106,7 @@ class LoadedVm(SimulatedVM):
 
     def counts(self, words: ChannelWords) -> StorChannelWords:
         """What a channel has brought."""
-        counts = self.guest.driver_words(words, StorChannelWords)
-        assert isinstance(counts, StorChannelWords)
-        return counts
+        return self.guest.driver_words(words, StorChannelWords)
 
     def hold_the_table_right(self, name: str) -> None:
         """Requests leave on channels that are there: a CPU that one interrupts has one that interrupts it."""

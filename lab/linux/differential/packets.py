@@ -10,12 +10,12 @@ from lab.linux.differential.channels import Channels
 from lab.linux.differential.protocols import balloon, input, network, services, storage, video
 from lab.linux.differential.protocols.said import Said
 from lab.linux.differential.streams import Item, Streams
+from lab.report.services import SERVICES
 from protocol.journal import Record
 
 Reader = Callable[[list[Said]], dict[str, list[Item]]]
 """Everything that was said on the channels of one device, taken apart: what it is, and the items."""
 
-SERVICES: Final = ("heartbeat", "shutdown", "timesync", "kvp", "vss")
 READERS: Final[dict[str, Reader]] = {
     **dict.fromkeys(SERVICES, services.read),
     "storvsc": storage.read,
