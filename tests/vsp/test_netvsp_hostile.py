@@ -69,6 +69,7 @@ def test_pages_that_are_none_are_refused_and_completed(vsc: NetVsc, header: byte
         bytes(40),
         message(frame(b"x" * 100))[:-1],
         message(b"13 bytes long"),
+        message(frame(bytes(1505))),
         KeepAlive(1).encode(),
         message(frame(b"lso"), {PacketInfo.LARGE_SEND: LargeSend(1400, 34).encode()}),
         message(frame(b"checksum"), {PacketInfo.CHECKSUM: bytes(4)}),

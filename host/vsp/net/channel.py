@@ -155,7 +155,7 @@ class NetChannel(ABC):
             for kind, message in split(data):
                 if kind != RndisType.PACKET:
                     raise BadRndis(f"RNDIS message {kind:#x} on the data channel")
-                frames.append(frame_of(message))
+                frames.append(frame_of(message, self.nic.adapter.mtu))
         finally:
             if frames:
                 self.nic.transmit(frames, self.index)

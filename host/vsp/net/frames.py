@@ -6,7 +6,8 @@ from protocol.errors import PeerError
 from protocol.wire.ndis import PacketFilter
 from protocol.wire.rndis_packet import PacketInfo, Vlan, decode_packet, packet_header
 
-SHORTEST: Final = 14
+ETHERNET_HEADER: Final = 14
+VLAN_TAG: Final = 4
 BROADCAST: Final = b"\xff" * 6
 # Plain numbers: an IntFlag takes ten times as long to look at, and this is done for each frame.
 PROMISCUOUS: Final = int(PacketFilter.PROMISCUOUS)
@@ -16,15 +17,15 @@ DIRECTED: Final = int(PacketFilter.DIRECTED)
 OFFLOADS: Final = (PacketInfo.CHECKSUM, PacketInfo.LARGE_SEND)
 
 
-def frame_of(message: memoryview) -> bytes:
+def frame_of(message: memoryview, mtu: int) -> bytes:
     """The frame of a data message, with its VLAN tag, which Linux always sends on the side.
 
-    Raises PeerError: no Ethernet frame, or an offload that was never offered.
+    Raises PeerError: no Ethernet frame, one that is too long, or an offload that was never offered.
     """
     view, information = decode_packet(message)
     frame = bytes(view)
-    if len(frame) < SHORTEST:
-        raise PeerError(f"netvsc: frame of {len(frame)} bytes")
+    if not ETHERNET_HEADER <= len(frame) <= ETHERNET_HEADER + VLAN_TAG + mtu:
+        raise PeerError(f"netvsc: frame of {len(frame)} bytes, the MTU is {mtu}")
     for offload in OFFLOADS:
         if offload in information:
             raise PeerError(f"netvsc: frame with {offload.name} work for the host, which offers none")

@@ -9,9 +9,10 @@ from host.vsp.device import Offer, Services, SubChannels
 from host.vsp.net.backend import Backend
 from host.vsp.net.channel import NetChannel
 from host.vsp.net.control import Adapter
+from host.vsp.net.frames import ETHERNET_HEADER
 from host.vsp.net.handshake import NEXT, State
 from host.vsp.net.nic import Nic
-from host.vsp.net.receive_buffer import ETHERNET_HEADER, ReceiveBuffer
+from host.vsp.net.receive_buffer import ReceiveBuffer
 from host.vsp.net.send_buffer import SECTION_SIZE, SendBuffer
 from host.vsp.net.shared_buffer import SharedBuffer
 from host.vsp.net.sub_channel import NetvspSubChannel

@@ -14,7 +14,6 @@ from protocol.ring.transfer_pages import TransferRange
 CONTROL_RESERVE: Final = 16
 HEADROOM: Final = 256
 """What a sub-allocation has beside the frame: RNDIS header and per-packet information (OpenVMM, ``RX_HEADER_LEN``)."""
-ETHERNET_HEADER: Final = 14
 LARGEST_CONTROL: Final = 1024
 """Bytes of any control message that is answered; a sub-allocation is never smaller."""
 
