@@ -67,9 +67,10 @@ class GuestView:
             return {}
         return {relid: irq for relid, irq in enumerate(revmap) if irq}
 
-    def driver_of(self, words: ChannelWords) -> str:
-        """The name of the driver that is bound to a primary channel's device; empty if none is."""
-        return self.vmbus.drivers[words.driver - 1].name if words.driver else ""
+    def driven_by_tree(self, words: ChannelWords) -> bool:
+        """The channel's device has a driver, and none from outside the tree, whose words are its own affair."""
+        driver = (self.vmbus.channels[words.primary_relid] if words.primary_relid else words).driver
+        return bool(driver and not self.vmbus.drivers[driver - 1].outside)
 
     def driver_words(self, words: ChannelWords, struct: type[S]) -> S:
         """A channel's driver area, in the shape that its driver declared."""

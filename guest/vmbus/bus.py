@@ -61,7 +61,7 @@ class Vmbus:
         for node, cpus in zip(self.tables.numa, topology.nodes, strict=True):
             node.cpus = cpus
         for words, driver in zip(self.tables.drivers, drivers, strict=True):
-            words.name = driver.name
+            words.name, words.outside = driver.name, int(driver.__module__ in core.oops.modules)
         self.counts = self.tables.cpus[core.cpu]
         connection = self.tables.connection
         self.hypercalls = Hypercalls(core)

@@ -151,6 +151,8 @@ class DriverWords(Struct):
     """A driver that the guest has, in the order in which drivers are asked."""
 
     name = Text(32, "boot, every CPU the same")
+    outside = Word("boot, every CPU the same")
+    """It is not of the tree: nobody else knows how its words of a channel are laid out."""
 
 
 class MsgInfoWords(CompletionWords):

@@ -58,12 +58,18 @@ class Cut:
             yield name, self.host["devices"].get(primary, {}).get("kind", ""), channel
 
     def opened_once(self) -> dict[str, ChannelWords]:
-        """By name, the channels in use that never were closed: nothing on its way can have died with its channel."""
+        """By name, the channels that drivers of the tree use and that never were closed.
+
+        Nothing on its way can have died with its channel, and it is known what its words mean.
+        """
         opened, gone = dict(self.guest.opened()), self.host["gone"]
         return {
             name: opened[channel["relid"]]
             for name, _, channel in self.offers()
-            if channel["relid"] in opened and channel["opens"] == 1 and name not in gone
+            if channel["relid"] in opened
+            and channel["opens"] == 1
+            and name not in gone
+            and self.guest.driven_by_tree(opened[channel["relid"]])
         }
 
     def devices(self, *kinds: str) -> Iterator[tuple[str, str, dict[str, int]]]:

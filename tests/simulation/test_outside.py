@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
+from guest.drivers.hv_util.driver import HvUtils
+from guest.drivers.hyperv_keyboard.driver import HypervKeyboard
+from guest.drivers.storvsc.driver import Storvsc
 from host.machine import DeviceSpec
 from lab.report import Report
 from lab.simulation.vm import SimulatedVM
 from lab.spec import VmSpec
+from protocol.wire.guids import HV_HEART_BEAT_GUID, HV_KBD_GUID, HV_SCSI_GUID
 from tests.outside.authors import ECHO, ECHO_DEVICE, EXAMPLES, at, changed, echo_vm
 
 POLICIES = pytest.mark.parametrize("policy", ["legacy", "rfc"])
@@ -50,6 +55,59 @@ async def test_a_driver_of_ones_own_comes_before_that_of_the_tree(policy: str) -
         assert not report.failed and not report.mistakes and not report.warnings
         lines = [str(record[3]) for record in vm.trace() if record[2] == "printk"]
         assert any("storvsc_stub: version 6.2, 262144 bytes in a request" in line for line in lines)
+
+
+LISTENER = """
+from uuid import UUID
+
+from guest.driver_api import PAGE_SIZE, CallbackMode, HvDriver, Packet, Struct, VmbusChannel, VmbusDevice, Word
+
+
+class Heard(Struct):
+    first = Word("channel callback")
+    second = Word("channel callback")
+    packets = Word("channel callback")
+
+
+class Listener(HvDriver):
+    name = "{name}"
+    id_table = (UUID("{class_id}"),)
+
+    async def probe(self, device: VmbusDevice) -> None:
+        device.channel.set_read_mode(CallbackMode.BATCHED)
+        device.channel.irq_name = "listener"
+        await device.channel.open(16 * PAGE_SIZE, 16 * PAGE_SIZE)
+
+    async def remove(self, device: VmbusDevice) -> None:
+        await device.channel.close()
+
+    def onchannel_callback(self, channel: VmbusChannel) -> None:
+        def hear(packet: Packet) -> None:
+            channel.state(Heard).packets += 1
+
+        channel.receive(hear)
+"""
+"""It hears what a device says and answers nothing."""
+
+
+@pytest.mark.parametrize(
+    ("device", "class_id", "name"),
+    [
+        (DeviceSpec("heartbeat", "heartbeat"), HV_HEART_BEAT_GUID, HvUtils.name),
+        (DeviceSpec("keyboard", "keyboard", options={"every": 0.01}), HV_KBD_GUID, HypervKeyboard.name),
+        (DeviceSpec("storvsc", "storvsc1"), HV_SCSI_GUID, Storvsc.name),
+    ],
+)
+async def test_what_a_driver_from_outside_counts_is_its_own_affair(
+    device: DeviceSpec, class_id: UUID, name: str, tmp_path: Path
+) -> None:
+    """Its words are laid out as it likes, and it need not answer; nor does it help to know it by its name."""
+    file = tmp_path / "listener.py"
+    file.write_text(LISTENER.format(class_id=class_id, name=name))
+    report, _, _ = await ran(VmSpec(vcpus=2, devices=[device], drivers=[str(file)]), 5)
+    assert "listener" in [row.name for row in report.channels]
+    assert not {check.invariant for check in report.checks} & {"L4", "L7", "L9"}
+    assert not report.mistakes and not report.warnings
 
 
 @POLICIES
