@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Final
 
 from guest.drivers.hid_hyperv.driver import HidHyperv
@@ -125,6 +126,8 @@ class GuestCpu:
         for netvsc in self.system.bus.drivers:
             if isinstance(netvsc, Netvsc):
                 self._programs |= {f"net_load@{dev.name}": NetLoad(core, netvsc.devices, dev) for dev in netvsc.devices}
+        for name, program in self._programs.items():
+            program.ended = partial(self._note, "ended", name)
         self._journal = journal
         if journal is not None:
             core.vectors = {vector: _noted(handler, vector, journal) for vector, handler in core.vectors.items()}

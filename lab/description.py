@@ -13,7 +13,7 @@ from protocol.journal import Record
 
 EVENT: Final = "vm"
 CONTROL_PLANE: Final = (
-    *("operator", "inject", "write", "written", "program", "stop", "settle", "settled"),
+    *("operator", "inject", "write", "written", "program", "stop", "ended", "settle", "settled"),
     *("post", "message", "register", "printk", "complaint"),
 )
 """What somebody outside does to a VM, and what host and guest say to each other: enough to follow a run."""

@@ -52,14 +52,17 @@ class Load(ABC):
         await self._vm.stop_program(self._program)
 
     async def ended(self) -> None:
-        """Wait until everything is back. Raises ``VmFailure``: something was lost or damaged, or never comes."""
+        """Wait until everything is back. Raises ``VmFailure``: something was lost or damaged, or never comes.
+
+        One that was refused has ended too: whoever started it was told, or repeated it where the orders had parted.
+        """
         deadline = self._vm.now() + PATIENCE_SECONDS
         while not self.finished:
             await self._vm.pass_time(LOOK_SECONDS / 10)
             self._vm.watchdog.check(self._vm.now())
             if self._vm.now() > deadline:
                 raise VmFailure(ExitCode.STRANDED, f"{self.name} has not come to its end in {PATIENCE_SECONDS:.0f} s")
-        if self._words.failed:
+        if self._words.failed and not self._words.refused:
             raise VmFailure(ExitCode.DEVICE, f"{self.name}: {self._words.error}")
 
     @property

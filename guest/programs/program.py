@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -30,6 +30,8 @@ class ProgramWords(WaitWords):
     total = Word("first CPU")
     """Bytes that there are to do; 0 until it is started."""
     failed = Word("program lock")
+    refused = Word("program lock")
+    """It failed because some CPU would not start it: nothing was tried, so it says nothing about a device."""
     error = Text(ERROR_SIZE, "program lock")
     finished = Word("first CPU")
     """Stored last."""
@@ -52,6 +54,8 @@ class Program(ABC):
 
     def __init__(self, core: Core, words: ProgramWords, cpus: Table[Any]) -> None:
         self.core = core
+        self.ended: Callable[[], None] = lambda: None
+        """Called on the first CPU at the end of each run."""
         self.changed = core.wait_queue(words)
         self._words = words
         self._cpus: Table[ProgramCpuWords] = cpus
@@ -98,6 +102,8 @@ class Program(ABC):
             yield
         except OperatorError as error:
             self.fail(str(error))
+            with self._lock:
+                words.refused = 1
             if self.on_first_cpu:
                 self.spawn(self._end_when_alone(), "refused")
             raise
@@ -149,5 +155,6 @@ class Program(ABC):
 
     def end(self) -> None:
         """The program has ended: its results are in its words."""
+        self.ended()
         self._words.finished = 1
         self.changed.wake_up()

@@ -22,9 +22,9 @@ EVENT: Final = "course"
 ACTIONS: Final = frozenset({"operator", "inject", "write", "program", "stop", "settle"})
 """What comes from outside: it is not waited for but done."""
 MESSAGES: Final = frozenset({"post", "message"})
-ENDS: Final = frozenset({"written", "settled"})
+ENDS: Final = frozenset({"written", "settled", "ended"})
 """Of actions that take their time."""
-FOLLOWED: Final = MESSAGES | {"register", "printk", "complaint"} | ENDS
+FOLLOWED: Final = MESSAGES | {"register", "printk"} | ENDS
 LOOK_AHEAD: Final = 64
 """So many records of a participant may come in another order before one is taken for another."""
 NUMBERS: Final = re.compile(r"\[sd\w+\]|\d+")

@@ -20,7 +20,7 @@ CHOICES: Final = 64
 """Over so many choices the clock goes from one record of the real run to the time of the next."""
 PATIENCE: Final = 500_000
 """Units of 100 ns, from the time of a record on, after which it is given up: a timer may be late."""
-PATIENT_CHOICES: Final = 1000
+PATIENT_CHOICES: Final = 4000
 """The same in choices: whoever is busy has that many to come to it."""
 END_TIMES: Final = 20
 """So much more for the end of an action, which the next one may rest on."""
