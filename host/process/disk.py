@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,10 @@ THREADS = 4
 
 
 class ImageFile:
-    """An open image. ``post`` runs a function in the host's loop, from any thread."""
+    """An open image. ``post`` runs a function in the host's loop, from any thread.
+
+    It is closed when nobody has it any more: a disk that is pulled out may have requests under way.
+    """
 
     def __init__(self, path: str, writable: bool, post: Callable[[Callable[[], None]], None]) -> None:
         """Raises ``OperatorError`` if the image cannot be used."""
@@ -27,12 +31,11 @@ class ImageFile:
             self._fd = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
         except OSError as error:
             raise OperatorError(f"cannot open the disk image {path}: {error.strerror}") from None
+        weakref.finalize(self, os.close, self._fd)
         if not Path(path).is_file():
-            os.close(self._fd)
             raise OperatorError(f"the disk image {path} is not a regular file")
         self.size = os.fstat(self._fd).st_size
         if self.size == 0 or self.size % SECTOR:
-            os.close(self._fd)
             raise OperatorError(f"the disk image {path} has {self.size} bytes: it must be a multiple of {SECTOR}")
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="disk")
 
@@ -76,7 +79,3 @@ class ImageFile:
             if count:
                 left[0] = left[0][count:]
         return moved
-
-    def close(self) -> None:
-        self._pool.shutdown(wait=True)
-        os.close(self._fd)

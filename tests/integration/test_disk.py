@@ -6,19 +6,21 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from queue import Queue
 
 import pytest
 
 from guest.programs.pattern import PatternWords
+from host.process.disk import ImageFile
 from lab.failure import VmFailure
 from lab.memories import Memories
 from lab.spec import DiskSpec, VmSpec
 from lab.vm import VM
 from lab.workload import PatternRange, read_disk, write_pattern
-from protocol.errors import ExitCode
+from protocol.errors import ExitCode, OperatorError
 from tests.integration.conftest import Lab
 from tests.integration.machine import DEADLINE, inject, make_image, nothing_left, open_files, reading, started, wait_for
 
@@ -209,3 +211,26 @@ def test_an_image_that_does_not_exist_is_refused(lab: Lab, tmp_path: Path) -> No
     )
     assert f"there is no disk image at {tmp_path / 'none.img'}" in line
     nothing_left()
+
+
+def test_an_image_is_closed_when_its_disk_is_gone_and_its_last_request_has_ended(tmp_path: Path) -> None:
+    path, moved = tmp_path / "disk.img", list[int | OSError]()
+    posted: Queue[Callable[[], None]] = Queue()
+    path.write_bytes(bytes(4096))
+    image = ImageFile(str(path), False, posted.put)
+    pool = image._pool
+    image.read(0, [memoryview(bytearray(512))], moved.append)
+    assert str(path) in open_files(os.getpid())
+    del image
+    posted.get(timeout=60)()
+    assert moved == [512]
+    pool.shutdown(wait=True)
+    assert str(path) not in open_files(os.getpid())
+
+
+def test_an_image_that_is_refused_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "disk.img"
+    path.write_bytes(bytes(100))
+    with pytest.raises(OperatorError, match="has 100 bytes: it must be a multiple of 512"):
+        ImageFile(str(path), False, lambda fn: None)
+    assert str(path) not in open_files(os.getpid())
