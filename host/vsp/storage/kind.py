@@ -23,7 +23,7 @@ MAX_SUB_CHANNELS: Final = 63
 class StorvscOptions:
     """``disks`` are LUN 0, 1, ... of path 0 and target 0. ``sub_channels``: how many the guest may ask for."""
 
-    disks: tuple[Disk, ...] = ()
+    disks: Annotated[tuple[Disk, ...], Field(max_length=LUNS)] = ()
     sub_channels: Annotated[int, Field(ge=0, le=MAX_SUB_CHANNELS)] = 0
 
 
