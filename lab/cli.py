@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from importlib import import_module
 from typing import Final
@@ -64,7 +66,9 @@ def cli() -> None:
 def main() -> None:
     """Entry point. Errors are one line; a traceback is a bug."""
     try:
-        cli.main(standalone_mode=False, prog_name="./launch.sh")
+        with cli.make_context("./launch.sh", sys.argv[1:]) as context:
+            cli.invoke(context)
+        print(end="", flush=True)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as error:
@@ -75,9 +79,14 @@ def main() -> None:
         _fail(error.exit_code, str(error))
     except VmFailure as failure:
         _fail(failure.code, str(failure))
-    except BrokenPipeError:
-        sys.stderr.close()
+    except BrokenPipeError:  # whoever read it has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(ExitCode.SUCCESS)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _fail(ExitCode.OPERATOR, f"cannot write the output: {error.strerror}")
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
 

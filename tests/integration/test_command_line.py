@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -78,6 +80,19 @@ def test_help_names_the_commands_and_the_exit_codes(lab: Lab) -> None:
 def test_a_mistake_is_answered_in_one_line(arguments: tuple[str, ...], line: str, lab: Lab) -> None:
     assert lab(*arguments).finished().complained(ExitCode.OPERATOR) == line
     nothing_left()
+
+
+def test_whoever_reads_the_output_may_stop_reading_and_a_full_disk_is_said_in_a_line() -> None:
+    keys = f"{sys.executable} -m lab vm --keys"
+    with open("/dev/full", "w") as full:
+        failed = subprocess.run(keys.split(), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (failed.returncode, failed.stderr) == (2, "vmbus-lab: cannot write the output: No space left on device\n")
+    # A command that says much, and a reader that has gone before it begins.
+    read, write = os.pipe()
+    os.close(read)
+    left = subprocess.run(keys.split(), stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (left.returncode, left.stderr) == (0, "")
 
 
 def test_a_runtime_directory_that_will_not_do_is_a_mistake(
