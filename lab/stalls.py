@@ -60,3 +60,12 @@ def awaited(guest: GuestView) -> Iterator[Awaited]:
     for number, queue in enumerate(guest.call_queues):
         if queue.head != queue.tail:
             yield Awaited((CallQueue, number, queue.head), f"CPU {number} to run what other CPUs ask of it")
+
+
+def probes(guest: GuestView) -> Iterator[Awaited]:
+    """Each driver that is taking or leaving a device now. As long as its channel interrupts, it goes on."""
+    for relid, words in guest.channels():
+        if words.driver and guest.vmbus.device_locks[relid].owner:
+            driver = guest.vmbus.drivers[words.driver - 1].name
+            key = ("probe", relid, words.driver, words.state, words.interrupts)
+            yield Awaited(key, f"the driver {driver} to be done with the device of relid {relid}")

@@ -15,6 +15,7 @@ from lab.files import Files
 from lab.machine import topology
 from lab.memories import Memories
 from lab.report import Cut, Report, consistent, make_report
+from lab.stalls import probes
 from lab.supervised import SupervisedVm
 from lab.watchdog import LOOK_SECONDS, Watchdog
 from protocol.errors import ExitCode
@@ -53,7 +54,7 @@ class VM(SupervisedVm):
         try:
             while not probed.done():
                 await asyncio.wait((probed,), timeout=LOOK_SECONDS)
-                self.watchdog.check(self.now())
+                self.watchdog.check(self.now(), *probes(self.guest))
             probed.result()
         finally:
             probed.cancel()

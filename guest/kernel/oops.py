@@ -45,7 +45,7 @@ class SoftLockup(BaseException):
     """A module has kept a CPU to itself for too long. No ``except Exception`` of the module holds it up."""
 
 
-MISTAKES: Final = (Exception, SoftLockup)
+MISTAKES: Final = (Exception, SystemExit, SoftLockup)
 """What may come out of a module."""
 
 

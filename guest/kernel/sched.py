@@ -45,7 +45,8 @@ class Task:
         if self.finished:  # woken while it was running for the last time
             return
         try:
-            self._coroutine.send(None)
+            if self._coroutine.send(None) is not None:
+                self._coroutine.throw(RuntimeError("nobody in the guest can wake who waits for this"))
         except StopIteration:
             self._end()
         except MISTAKES as error:

@@ -8,6 +8,7 @@ from guest.arch.cpuhp import CpuHotplug, CpuhpStep
 from guest.arch.hypercall import Hypercalls
 from guest.irq.core import IrqCore
 from guest.kernel.core import Core
+from guest.kernel.oops import MISTAKES
 from guest.kernel.wait import MutexWords
 from guest.vmbus.channels import ChannelTable
 from guest.vmbus.connection import Contact
@@ -90,7 +91,7 @@ class Vmbus:
         oops = self.core.oops
         try:
             constructed = driver(self.core, self)
-        except Exception as error:
+        except MISTAKES as error:
             what = oops.blame(error)
             if what is None:
                 raise

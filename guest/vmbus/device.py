@@ -113,9 +113,10 @@ async def bind(bus: Vmbus, driver: HvDriver, device: VmbusDevice) -> int:
             await driver.probe(device)
             return 0
         except OSError as error:
-            words.driver = 0
             number = error.errno or errno.EIO
-            bus.core.oops.contain(error, "probe", Severity.WARNING)
+            if bus.core.oops.contain(error, "probe", Severity.WARNING):
+                await _leave(device)
+            words.driver = 0
         except MISTAKES as error:
             if not bus.core.oops.contain(error, "probe"):
                 raise
@@ -132,7 +133,7 @@ async def unbind(device: VmbusDevice) -> None:
     async with device.lock:
         driver = device.channel.driver
         if driver is not None:
-            with driver.core.oops.containing("remove"):
+            with device.channel.bus.core.oops.containing("remove"):
                 await driver.remove(device)
             await _leave(device)
 

@@ -41,12 +41,12 @@ class Containment:
             function(*arguments)
         except PeerError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.dead = True
             self._setting.services.call_later(0, self._setting.withdraw)
             raise DeviceFailed(f"{self._line_of(error)} {type(error).__name__}: {error}") from error
 
-    def _line_of(self, error: Exception) -> str:
+    def _line_of(self, error: BaseException) -> str:
         found = self._setting.name
         step = error.__traceback__
         while step is not None:

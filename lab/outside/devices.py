@@ -12,7 +12,7 @@ from host.machine import DeviceSpec
 from host.vsp.contained import ContainedDevice
 from host.vsp.kind import Kind, NoOptions, Setting
 from host.vsp.packet_device import PacketDevice
-from lab.outside.source import check_class, classes, load, where
+from lab.outside.source import check_class, check_name, classes, load, where
 from protocol.errors import OperatorError
 
 
@@ -40,8 +40,7 @@ def _make(device: type[PacketDevice], setting: Setting, options: NoOptions) -> C
 
 def _check(device: type[PacketDevice]) -> None:
     check_class(device, (), ("open", "close", "doorbell", "receive", "opened", "closed", "counts"))
-    at = f"{where(device)}: class {device.__name__}"
-    if not isinstance(getattr(device, "name", None), str):
-        raise OperatorError(f'{at} has no name: say name = "..."')
+    check_name(device)
     if not isinstance(getattr(device, "class_id", None), UUID):
+        at = f"{where(device)}: class {device.__name__}"
         raise OperatorError(f"{at} has no class_id: say class_id = UUID(...), by which drivers know it")

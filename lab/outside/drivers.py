@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from guest.vmbus.device import HvDriver
-from lab.outside.source import check_class, classes, load, where
+from lab.outside.source import check_class, check_name, classes, load, where
 from protocol.errors import OperatorError
 
 PROCESS_CONTEXT = ("probe", "remove", "sc_creation_callback")
@@ -31,12 +31,14 @@ def load_drivers(paths: Iterable[str]) -> tuple[type[HvDriver], ...]:
 
 def _check(driver: type[HvDriver]) -> None:
     check_class(driver, PROCESS_CONTEXT, INTERRUPT_CONTEXT)
-    at = f"{where(driver)}: class {driver.__name__}"
-    if not isinstance(getattr(driver, "name", None), str):
-        raise OperatorError(f'{at} has no name: say name = "..."')
-    if not driver.id_table or not all(isinstance(class_id, UUID) for class_id in driver.id_table):
-        raise OperatorError(f"{at} has no id_table: say id_table = (UUID(...),), the classes of devices that it drives")
-    for name in (*PROCESS_CONTEXT, *INTERRUPT_CONTEXT):
+    check_name(driver)
+    table: object = driver.id_table
+    if not isinstance(table, tuple) or not table or not all(isinstance(class_id, UUID) for class_id in table):
+        raise OperatorError(
+            f"{where(driver)}: class {driver.__name__} has no id_table: say id_table = (UUID(...),), "
+            "the classes of devices that it drives"
+        )
+    for name in ("__init__", *PROCESS_CONTEXT, *INTERRUPT_CONTEXT):
         method, original = getattr(driver, name), getattr(HvDriver, name)
         expected = inspect.signature(original)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -56,6 +57,15 @@ def where(thing: object) -> str:
     """``file:line`` of a class or a function."""
     _, line = inspect.getsourcelines(thing)  # type: ignore[arg-type]
     return f"{inspect.getsourcefile(thing)}:{line}"  # type: ignore[arg-type]
+
+
+def check_name(cls: type) -> None:
+    """It has a name, which a path can contain and one line can show."""
+    name = getattr(cls, "name", None)
+    if not isinstance(name, str):
+        raise OperatorError(f'{where(cls)}: class {cls.__name__} has no name: say name = "..."')
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_@-]{0,31}", name):
+        raise OperatorError(f"{where(cls)}: {name!r} is no name: use up to 32 letters, digits, '_', '@' and '-'")
 
 
 def check_class(cls: type, process_context: Sequence[str], interrupt_context: Sequence[str]) -> None:

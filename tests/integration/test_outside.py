@@ -64,6 +64,43 @@ def test_a_driver_that_keeps_its_cpu_is_named_and_stopped(loop: str, lab: Lab, t
     nothing_left()
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "code", "said"),
+    [
+        ("words.echoed += 1", "raise SystemExit(3)", 7, "mistake   driver {at} SystemExit: 3 (in onchannel_callback"),
+        (
+            "await channel.open(",
+            "await __import__('asyncio').sleep(1); (",
+            7,
+            "mistake   driver {at} RuntimeError: nobody",
+        ),
+        (
+            "RING_BYTES, RING_BYTES)",
+            "RING_BYTES, RING_BYTES); raise OSError(5, 'no')",
+            0,
+            "warning   driver {at} OSError: ",
+        ),
+    ],
+    ids=["exit", "foreign wait", "probe failed after the open"],
+)
+def test_what_a_driver_does_wrong_costs_it_alone(
+    old: str, new: str, code: int, said: str, lab: Lab, tmp_path: Path
+) -> None:
+    driver = changed(tmp_path, ECHO, old, new)
+    done = lab("run", "--vm", "small", "--name", "echo", *echo(driver)).finished()
+    assert done.code == code, done
+    assert said.format(at=at(driver, new)) in done.out
+    assert "verified  SHA-256 of the disk" in done.out and "FAILED" not in done.out
+    nothing_left()
+
+
+def test_a_probe_that_never_ends_is_named(lab: Lab, tmp_path: Path) -> None:
+    driver = changed(tmp_path, ECHO, "await channel.open(", "await self.core.sleep(1e6); (")
+    line = lab("run", "--vm", "small", "--name", "echo", *echo(driver)).finished().complained(6)
+    assert line == "waiting for the driver echo to be done with the device of relid 1 for 10 s"
+    nothing_left()
+
+
 def test_a_device_that_fails_is_named_and_taken_away(lab: Lab, tmp_path: Path) -> None:
     device = changed(tmp_path, ECHO_DEVICE, "self.sent += 1", "self.sent += [][self.sent // 5]")
     done = lab("run", "--vm", "small", "--name", "echo", *echo(device=device)).finished()

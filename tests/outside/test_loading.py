@@ -53,7 +53,15 @@ def refused_device(*paths: str, taken: tuple[str, ...] = ()) -> str:
         ("ECHO_GUID = UUID(", "raise SystemExit(", "raise SystemExit(", "SystemExit: 5f2b0c8e"),
         ("(ECHO_GUID,)", "()", "class Echo(HvDriver)", "class Echo has no id_table"),
         ("(ECHO_GUID,)", '("5f2b0c8e",)', "class Echo(HvDriver)", "class Echo has no id_table"),
+        ("(ECHO_GUID,)", "ECHO_GUID", "class Echo(HvDriver)", "class Echo has no id_table"),
         ('    name = "echo"', "", "class Echo(HvDriver)", "class Echo has no name"),
+        ('    name = "echo"', '    name = "e/o"', "class Echo(HvDriver)", "'e/o' is no name: use up to 32 letters"),
+        (
+            '    name = "echo"',
+            '    name = "e"; __init__ = lambda self: None',
+            "__init__ =",
+            "__init__ is called with (self, core",
+        ),
         ("async def remove", "async def removed", "class Echo(HvDriver)", "class Echo lacks remove"),
         ("def onchannel", "async def onchannel", "async def onchannel", "onchannel_callback cannot wait in interrupt"),
         ("remove(self, device: VmbusDevice)", "remove(self)", "def remove", "remove is called with (self, device"),
@@ -75,6 +83,7 @@ def test_what_is_awaited_is_an_async_def(tmp_path: Path) -> None:
     [
         ("def receive", "def received", "class EchoDevice lacks receive"),
         ('    name = "echo"', "", "class EchoDevice has no name"),
+        ('    name = "echo"', '    name = "an echo"', "'an echo' is no name: use up to 32 letters"),
         ("class_id = ECHO_GUID", "", "class EchoDevice has no class_id"),
     ],
 )
