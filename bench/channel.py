@@ -13,7 +13,7 @@ import time
 
 from bench.echo import EchoDriver, EchoVsp, TaskletEchoDriver
 from bench.raw import BODY
-from guest.machine import DRIVERS, LOCK_FAMILIES, GuestSpec
+from guest.machine import DRIVERS, KERNEL_BYTES, LOCK_FAMILIES, GuestSpec
 from guest.process.locks import InheritedLocks
 from guest.process.worker import Worker, WorkerSpec
 from guest.vmbus.numa import Topology
@@ -26,7 +26,6 @@ from protocol.shell.child import Child
 from protocol.shell.memory import GuestRam
 
 RAM_BYTES = 16 << 20
-KERNEL_BYTES = 16 << 20
 
 
 class Host:

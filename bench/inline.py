@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from guest.kernel.clock import Timer
 from guest.kernel.core import Core
 from guest.kernel.memory import KernelMemory
-from guest.machine import LOCK_FAMILIES
+from guest.machine import KERNEL_BYTES, LOCK_FAMILIES
 from guest.process.locks import InheritedLocks
 from guest.system import System
 from guest.vmbus.device import HvDriver
@@ -22,8 +22,6 @@ from protocol.ids import Cpu, VpIndex
 from protocol.port.vp_port import VpPort
 from protocol.shell.fence import full_fence
 from protocol.shell.memory import GuestRam
-
-KERNEL_BYTES = 16 << 20
 
 
 class _Cancelled:

@@ -33,6 +33,9 @@ from protocol.wire.messages import AllOffersDelivered
 from protocol.wire.synic import MESSAGE_SINT, flags_in
 from protocol.wire.versions import Version
 
+KERNEL_BYTES: Final = 16 << 20
+"""Kernel memory for 64 CPUs and all channels that there can be."""
+
 LOCK_FAMILIES = (
     "call_queue",
     "channelmsg_lock",

@@ -22,7 +22,7 @@ from typing import BinaryIO, NoReturn
 
 from guest.linux.process.bridge import BridgeSpec, run_bridge
 from guest.linux.process.qemu import Program
-from guest.machine import LOCK_FAMILIES
+from guest.machine import KERNEL_BYTES, LOCK_FAMILIES
 from guest.process.locks import InheritedLocks
 from guest.process.worker import WorkerSpec, run_worker
 from host.process.main import HostSpec, run_host
@@ -36,8 +36,6 @@ from protocol.journal import merge, pack
 from protocol.shell.child import explain
 from protocol.shell.journal_file import JournalFile
 from protocol.shell.memory import GuestRam
-
-KERNEL_BYTES = 16 << 20
 
 
 class Supervisor:

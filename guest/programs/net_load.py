@@ -26,7 +26,7 @@ PATIENCE: Final = 30.0
 class NetLoadWords(ProgramWords):
     """``total``: frames that are to be sent; 0: until it is stopped."""
 
-    stopping = Word("program lock")
+    stopping = Word("whoever stops it")
 
 
 class NetLoadCpuWords(ProgramCpuWords):

@@ -28,7 +28,7 @@ class ProgramWords(WaitWords):
     run = Word("first CPU")
     """How often it has been started. Stored when everything else is that of a new run."""
     total = Word("first CPU")
-    """Bytes that there are to do; 0 until it is started."""
+    """How much there is to do, in bytes unless the program says otherwise; 0 until it is started."""
     failed = Word("program lock")
     refused = Word("program lock")
     """It failed because some CPU would not start it: nothing was tried, so it says nothing about a device."""

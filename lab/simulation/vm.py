@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from guest.kernel.memory import KernelMemory
-from guest.machine import GuestCpu
+from guest.machine import KERNEL_BYTES, GuestCpu
 from guest.process.lockup import SoftLockups
 from guest.vmbus.policy import Policy
 from host.faults import break_host
@@ -37,7 +37,6 @@ from protocol.ids import VpIndex
 from protocol.journal import Journal, Record, Recorder, digest, merge, pack, unpack
 from protocol.shell.memory import GuestRam
 
-KERNEL_BYTES = 16 << 20
 PATIENCE = 3600.0
 """Virtual seconds after which what is waited for is given up."""
 BATCH = 64

@@ -14,7 +14,7 @@ from protocol.errors import PeerError
 from protocol.ring import Packet, PacketType
 from protocol.wire.nvsp import RndisPacketComplete, decode_send_table, type_of
 from protocol.wire.nvsp_numbers import NvspType
-from protocol.wire.rndis import COMPLETION, IndicateStatus, RndisStatus, RndisType
+from protocol.wire.rndis import IndicateStatus, RndisStatus, RndisType
 from protocol.wire.rndis_packet import decode_packet
 
 
@@ -121,7 +121,7 @@ class NetvscChannel:
             self._receive_frame(decode_packet(message)[0])
         elif kind == RndisType.INDICATE_STATUS:
             self._linkstatus(IndicateStatus.decode(message).status)
-        elif not (kind & COMPLETION and self.nic.exchange.take_rndis(kind, bytes(message))):
+        elif not self.nic.exchange.take_rndis(kind, bytes(message)):
             self.words.unknown += 1
 
     def _receive_frame(self, frame: memoryview) -> None:
