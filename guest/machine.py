@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Final
@@ -167,13 +167,16 @@ class GuestCpu:
             driver.check_matched(channel.offer.class_id for channel in bus.channels)
         self._note("settled")
 
-    async def write(self, path: str, data: bytes) -> int:
+    def write(self, path: str, data: bytes) -> Coroutine[Any, Any, int]:
         """``open(2)`` and one ``write(2)`` by a process on this CPU: the byte count, or the negative errno.
 
-        Raises ``OperatorError`` on a CPU that is offline.
+        Raises ``OperatorError`` at once on a CPU that is offline, where no task would ever run.
         """
         if self.core.dead:
             raise OperatorError(f"CPU {self.core.cpu} is offline: have another one write")
+        return self._write(path, data)
+
+    async def _write(self, path: str, data: bytes) -> int:
         self._note("write", path, data.decode("latin-1"))
         try:
             result = await self.system.files.write(path, data)

@@ -164,7 +164,10 @@ class Machine:
 
     def _offer(self, name: str, device: Device, relid: Relid | None = None) -> None:
         former = self.offers.get(name)
-        handle = self.server.offer(device, relid)
+        try:
+            handle = self.server.offer(device, relid)
+        except OperatorError as error:
+            raise OperatorError(f"device '{name}': {error}") from None
         if former is not None and former != handle:
             self._bury(name, former)
         self.devices[name], self.offers[name] = device, handle

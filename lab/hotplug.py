@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from host.plain import parse
 from lab.failure import VmFailure
-from protocol.errors import ExitCode
+from lab.vm_file import Heading
+from protocol.errors import ExitCode, OperatorError
 
 LOOK_SECONDS: Final = 0.01
 PATIENCE_SECONDS: Final = 30.0
@@ -28,6 +30,7 @@ class Operated(Protocol):
 
 async def add(vm: Operated, kind: str, device: str, relid: int | None, options: dict[str, Any]) -> int:
     """Offer a new device; the relid by which the guest knows it. It need not have a driver for it."""
+    parse(Heading, {"kind": kind, "name": device, "relid": relid}, f"device '{device}'")
     await vm.operate("add", kind=kind, name=device, relid=relid, options=options)
     return await _introduced(vm, device)
 
@@ -40,7 +43,11 @@ async def offer_again(vm: Operated, device: str) -> int:
 
 async def remove(vm: Operated, device: str) -> int:
     """Rescind a device; returns when the guest has released its relid, with that relid."""
-    relid: int = (await channel_of(vm, device))["relid"]
+    relid: int | None = (await channel_of(vm, device))["relid"]
+    if relid is None:
+        raise OperatorError(
+            f"'{device}' is not in the VM: it was removed, and './launch.sh add {device}' brings it back"
+        )
     await vm.operate("rescind", name=device)
     await _until(vm, device, lambda channel: channel["relid"] is None, "let go of")
     return relid

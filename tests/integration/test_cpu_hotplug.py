@@ -48,6 +48,14 @@ async def test_a_program_is_not_started_while_a_cpu_is_offline() -> None:
             await vm.start_program("checksum")
 
 
+async def test_nobody_writes_on_a_cpu_that_is_offline() -> None:
+    async with VM(VmSpec("hotplug", vcpus=2)) as vm:
+        await vm.settled()
+        await online(vm, 1, b"0")
+        with pytest.raises(OperatorError, match="CPU 1 is offline: have another one write"):
+            await asyncio.wait_for(vm.files.write("/proc/irq/24/smp_affinity_list", b"0", cpu=1), 10)
+
+
 async def test_a_channel_is_moved_by_one_process_while_another_takes_its_cpu_away() -> None:
     """The soak of the patched kernel: most offlines find the channel there, some moves find no CPU left to choose."""
     answers: Counter[str] = Counter()

@@ -29,6 +29,11 @@ def test_devices_come_and_go_while_the_vm_runs(lab: Lab) -> None:
 MISTAKES = [
     (("remove", "nic"), "no device is called 'nic': there are heartbeat, shutdown, timesync, avma, storvsc"),
     (("add", "nic"), "no device is called 'nic': there are heartbeat, shutdown, timesync, avma, storvsc"),
+    (("add", "storvsc"), "device 'storvsc': a device with this GUID pair is already offered (OPEN)"),
+    (
+        ("add", "a b", "--kind", "storvsc"),
+        "device 'a b': name: string should match pattern '^[A-Za-z0-9][A-Za-z0-9_@-]{0,31}$'",
+    ),
     (("add", "storvsc", "--kind", "storvsc"), "the VM has a device called 'storvsc' already: choose another name"),
     (("add", "x", "--set", "a=1"), "--set and --relid are for a new device: say its --kind too"),
     (("add", "x", "--kind", "storvsc", "--set", "a"), "--set a: write it as KEY=VALUE"),
@@ -49,5 +54,9 @@ def test_mistakes_are_one_line_and_cost_nothing(lab: Lab) -> None:
     started("firm")
     for arguments, line in MISTAKES:
         assert lab(*arguments).finished().complained(2) == line
+    assert lab("remove", "timesync").finished().code == 0
+    assert lab("remove", "timesync").finished().complained(2) == (
+        "'timesync' is not in the VM: it was removed, and './launch.sh add timesync' brings it back"
+    )
     vm.send(signal.SIGINT)
     assert vm.finished().code == 0
