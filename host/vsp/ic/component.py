@@ -4,12 +4,11 @@ The guest side is ``hv_util.c``: it writes its answer into the frame that it got
 packet, not as a completion. Nothing here waits with a time limit: Linux may take most of a minute to negotiate.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from host.vsp.device import Offer, Services, VspChannel
-from host.vsp.endpoint import Endpoint
+from host.vsp.channel_device import ChannelDevice
+from host.vsp.device import Offer, Services
 from protocol.errors import PeerError
 from protocol.ring import Packet, PacketType
 from protocol.wire.ic import NOT_NEGOTIATED, IcFlags, IcFrame, IcMessage, IcVersion, Negotiate
@@ -33,7 +32,7 @@ class Tally:
     skipped: int = 0
 
 
-class Component:
+class Component(ChannelDevice):
     """A ``Device`` for one service. A subclass says what to do once versions are agreed and what an answer means.
 
     ``versions`` are its message versions, lowest first. With nothing in common the channel stays open and silent,
@@ -43,36 +42,23 @@ class Component:
     def __init__(
         self, services: Services, offer: Offer, message_type: IcMessage, versions: tuple[IcVersion, ...]
     ) -> None:
-        self.offer = offer
+        super().__init__(services, offer)
         self.tally = Tally()
         self.version: IcVersion | None = None
         """The agreed message version; None while the channel is closed or silent."""
-        self._services = services
         self._message_type = message_type
         self._versions = versions
         self._framework = NOT_NEGOTIATED
-        self._endpoint: Endpoint | None = None
         self._transaction = 0
         self._awaited: int | None = None
 
-    def open(self, channel: VspChannel, user_data: bytes) -> None:
+    def opened(self, user_data: bytes) -> None:
         """Offer all versions that this host has."""
-        self._endpoint = Endpoint(channel, self._receive, self._services.complain, journal=self._services.journal)
-        self._post(IcMessage.NEGOTIATE, Negotiate(FRAMEWORKS, self._versions).encode())
-        self._endpoint.look()
+        self._send(IcMessage.NEGOTIATE, Negotiate(FRAMEWORKS, self._versions).encode())
 
-    def close(self, done: Callable[[], None]) -> None:
-        """Nothing is ever in flight but what lies in the rings."""
-        if self._endpoint:
-            self._endpoint.close()
+    def closed(self) -> None:
         self._framework, self.version = NOT_NEGOTIATED, None
         self.on_close()
-        done()
-
-    def doorbell(self) -> None:
-        """Take the guest's answers."""
-        if self._endpoint:
-            self._endpoint.look()
 
     def counts(self) -> dict[str, int]:
         """What became of its requests, and whether the guest has agreed to a version."""
@@ -89,23 +75,22 @@ class Component:
 
     def request(self, body: bytes) -> bool:
         """Send one request. False: the guest has left the ring full, and it would be out of date when it arrived."""
-        if self._endpoint is None or self._endpoint.congested:
+        if self._endpoint is None or self.congested:
             self.tally.skipped += 1
             return False
         if self._awaited is not None:
             self.tally.missed += 1
         self.tally.sent += 1
-        self._post(self._message_type, body)
+        self._send(self._message_type, body)
         return True
 
-    def _post(self, message_type: IcMessage, body: bytes) -> None:
-        assert self._endpoint is not None
+    def _send(self, message_type: IcMessage, body: bytes) -> None:
         self._transaction = self._awaited = (self._transaction + 1) % 256
         version = self.version or NOT_NEGOTIATED
         frame = IcFrame(message_type, body, self._framework, version, transaction=self._transaction)
-        self._endpoint.post(PacketType.IN_BAND, frame.encode())
+        self.post(frame.encode())
 
-    def _receive(self, packet: Packet) -> None:
+    def _take(self, packet: Packet) -> None:
         if packet.type != PacketType.IN_BAND:
             raise PeerError(f"{self._name}: packet type {packet.type} from the guest, must be in band")
         frame = IcFrame.decode(packet.payload)
