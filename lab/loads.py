@@ -130,13 +130,17 @@ def begun_loads(vm: Vm) -> list[Load]:
 
 
 def loads_of(vm: Vm) -> list[Load]:
-    """One for everything that can be kept busy. Called when the devices have been probed."""
+    """One for everything that can be kept busy. Called when the devices have been probed.
+
+    Frames to a NIC without an echo would never come back, so it is left in peace.
+    """
     return list(_loads(vm))
 
 
 def _loads(vm: Vm) -> Iterator[Load]:
     if any(disk.state == LIVE for disk in vm.memory.find(DiskWords)):
         yield StorageLoad(vm)
+    silent = {device.name for device in vm.spec.devices if device.options.get("echo") == "off"}
     for index, device in enumerate(vm.memory.find(NetDeviceWords)):
-        if device.state == REGISTERED:
+        if device.state == REGISTERED and device.alias not in silent:
             yield NetworkLoad(vm, index)

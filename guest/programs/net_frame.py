@@ -16,6 +16,9 @@ from zlib import crc32
 
 from guest.net.frame import ETH_HLEN
 
+SENDERS: Final = (198, 18)
+RECEIVERS: Final = (198, 19)
+"""Networks for measurements (RFC 2544): no station that an operator has made answers instead of the echo."""
 PORT: Final = 7
 """echo"""
 _IPV4: Final = Struct(">BBHHHBBH4s4s")
@@ -62,7 +65,7 @@ class Noise:
 def build(address: bytes, stamp: Stamp, noise: bytes) -> bytes:
     """A frame as long as ``noise``, of which the beginning is not used, from and to ``address``."""
     length = len(noise)
-    source, target = bytes((10, stamp.cpu & 0xFF, stamp.queue, 1)), bytes((10, stamp.cpu & 0xFF, stamp.queue, 2))
+    source, target = (bytes((*net, stamp.cpu & 0xFF, stamp.queue)) for net in (SENDERS, RECEIVERS))
     ip = _ipv4(length - ETH_HLEN, source, target)
     udp = _UDP.pack(PORT, PORT, length - _UDP_AT, 0)
     fields = (stamp.run & 0xFFFF, stamp.cpu, stamp.queue, stamp.sequence & 0xFFFF_FFFF)

@@ -7,7 +7,10 @@ import errno
 import pytest
 
 from guest.net.device import GONE, REGISTERED
-from lab.spec import GuestVersion
+from host.machine import DeviceSpec
+from lab.simulation.vm import SimulatedVM
+from lab.spec import GuestVersion, VmSpec
+from lab.workload import exchange_frames
 from tests.simulation.network import PATIENCE, NetVM
 
 POLICIES = ["rfc", "legacy"]
@@ -29,6 +32,16 @@ async def test_eight_cpus_send_on_eight_queues_while_every_channel_is_moved(poli
             report = await vm.report()
             dropped = sum(cpu.dropped_in_progress for cpu in vm.guest.irq.cpu_stat)
             assert sum(check.left_value - check.right_value for check in report.failed) == dropped
+
+
+async def test_a_run_leaves_a_nic_without_an_echo_in_peace_and_no_station_answers_its_frames() -> None:
+    stations = [f"10.{cpu}.{queue}.{end}" for cpu in (0, 1) for queue in (0, 1) for end in (1, 2)]
+    silent = DeviceSpec("netvsc", "silent", options={"echo": "off"})
+    loud = DeviceSpec("netvsc", "loud", options={"ips": stations, "queues": 2, "mac": "00:15:5d:00:00:02"})
+    async with SimulatedVM(VmSpec(vcpus=2, devices=[silent, loud])) as vm:
+        await vm.settled()
+        (check,) = await exchange_frames(vm, 20, lambda what, done, of: None)
+        assert (check.left_value, check.right_value) == (40, 40)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
