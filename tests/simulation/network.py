@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from guest.drivers.netvsc.driver import Netvsc
+from guest.drivers.netvsc.words import NetvscQueueWords
 from guest.irq.affinity import irq_set_affinity
+from guest.irq.flags import IRQD_IRQ_INPROGRESS
 from guest.net.device import NetDeviceWords, NetQueueWords
 from guest.programs.net_load import NetLoadCpuWords, NetLoadStreamWords, NetLoadWords
 from host.machine import DeviceSpec
@@ -102,6 +105,20 @@ class NetVM(SimulatedVM):
     def driver(self, cpu: int = 0) -> Netvsc:
         return next(driver for driver in self.cpus[cpu].guest.system.bus.drivers if isinstance(driver, Netvsc))
 
+    @property
+    def dropped(self) -> int:
+        """Interrupts that found their IRQ in progress elsewhere."""
+        return sum(cpu.dropped_in_progress for cpu in self.guest.irq.cpu_stat)
+
+    @property
+    def missed_in_progress(self) -> bool:
+        """An interrupt that is in progress has marked a run of NAPI as missed."""
+        descs, channels = self.guest.irq.descs, self.guest.vmbus.channels
+        return any(
+            queue.missed and queue.relid and descs[channels[queue.relid].irq].dstate & IRQD_IRQ_INPROGRESS
+            for queue in self.memory.find(NetvscQueueWords)
+        )
+
     async def link(self, cpu: int, up: bool, number: int = 0) -> None:
         """Somebody on ``cpu`` does what ``ip link set`` does."""
         await self.files.write(f"/sys/class/net/eth{number}/flags", b"0x1003" if up else b"0x1002", cpu)
@@ -137,12 +154,15 @@ class NetVM(SimulatedVM):
 
 
 async def move_channels(cpu: SimulatedCpu) -> None:
-    system = cpu.guest.system
     for step in range(MOVES):
-        for channel in list(system.bus.channels):
-            if channel.words.irq_requested and channel.words.callback:
-                try:
-                    irq_set_affinity(system.irq, Irq(channel.words.irq), 1 << (cpu.core.cpu + step) % cpu.core.cpus)
-                except OSError:
-                    continue  # it has been closed meanwhile
+        take_channels(cpu, (cpu.core.cpu + step) % cpu.core.cpus)
         await cpu.core.sleep(20e-6)
+
+
+def take_channels(cpu: SimulatedCpu, target: int) -> None:
+    """Somebody on ``cpu`` moves every open channel to ``target``."""
+    system = cpu.guest.system
+    for channel in list(system.bus.channels):
+        if channel.words.irq_requested and channel.words.callback:
+            with suppress(OSError):  # it has been closed meanwhile
+                irq_set_affinity(system.irq, Irq(channel.words.irq), 1 << target)
