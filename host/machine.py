@@ -130,7 +130,7 @@ class Machine:
         self._primary(name)
         return _plain(self.offers[name])
 
-    def act(self, name: str, action: str, answered: Answered, **arguments: Any) -> None:
+    def act(self, name: str, action: str, answered: Answered, /, **arguments: Any) -> None:
         """Have a device do something; ``answered`` gets the result. Raises OperatorError if it cannot."""
         actions = self._kind(self._primary(name)).actions
         if action not in actions:

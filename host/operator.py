@@ -11,7 +11,7 @@ from host.vmbus.options import HostOptions
 from host.vsp.kind import Answered
 
 
-def act(machine: Machine, answered: Answered, name: str, action: str, **arguments: Any) -> None:
+def act(machine: Machine, answered: Answered, /, name: str, action: str, **arguments: Any) -> None:
     """Have a device do something of its own, such as asking the guest to power off; its result."""
     machine.act(name, action, answered, **arguments)
 
@@ -34,7 +34,7 @@ def offer(machine: Machine, answered: Answered, name: str) -> None:
     answered(None)
 
 
-def options(machine: Machine, answered: Answered, **changes: Any) -> None:
+def options(machine: Machine, answered: Answered, /, **changes: Any) -> None:
     """Change behaviours of the VMBus server from now on, in the words of a VM file."""
     machine.server.options = parse(HostOptions, {**plain(machine.server.options), **changes}, "host")
     answered(None)
@@ -57,7 +57,7 @@ QUESTIONS: Final = frozenset({"channel"})
 """They change nothing, so the journal need not have them."""
 
 
-def operate(machine: Machine, verb: str, answered: Answered, **arguments: Any) -> None:
+def operate(machine: Machine, verb: str, answered: Answered, /, **arguments: Any) -> None:
     """Carry out a verb; ``answered`` gets its result, once. Raises OperatorError if it cannot be."""
     if verb not in QUESTIONS:
         machine.note("operator", verb, arguments)

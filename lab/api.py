@@ -39,7 +39,7 @@ class Vm(Protocol):
     def now(self) -> float:
         """Seconds of the VM's own time, from some point on."""
 
-    async def operate(self, verb: str, **arguments: Any) -> Any:
+    async def operate(self, verb: str, /, **arguments: Any) -> Any:
         """Do what an operator of the host can do, see ``host.operator``. Raises OperatorError if it cannot be."""
 
     async def inject(self, where: str, fault: str, **arguments: Any) -> None:

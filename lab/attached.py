@@ -27,7 +27,7 @@ class AttachedVm:
 
     # --- the host -----------------------------------------------------------------------------------------------------
 
-    async def operate(self, verb: str, **arguments: Any) -> Any:
+    async def operate(self, verb: str, /, **arguments: Any) -> Any:
         """Do what an operator of the host can do, see ``host.operator``."""
         return await self._ask("host", verb, **arguments)
 
@@ -63,7 +63,7 @@ class AttachedVm:
 
     # --- its processes ------------------------------------------------------------------------------------------------
 
-    async def _ask(self, process: str, verb: str, **arguments: Any) -> Any:
+    async def _ask(self, process: str, verb: str, /, **arguments: Any) -> Any:
         """Raises ``VmFailure`` if the VM ends before the process has answered, which it may do late or never."""
         client = ControlClient(zmq.asyncio.Context.instance(), f"ipc://{self.info.directory}/{process}")
         answer = asyncio.ensure_future(client.request(verb, **arguments))

@@ -24,7 +24,7 @@ class ControlClient:
         self._answers: dict[int, tuple[bool, Any] | None] = {}
         self._reading = asyncio.Lock()
 
-    async def request(self, verb: str, **arguments: Any) -> Any:
+    async def request(self, verb: str, /, **arguments: Any) -> Any:
         """Ask, and return the answer. Raises ``OperatorError`` or ``VmFailure`` if it is a refusal."""
         self._number = number = self._number + 1
         try:

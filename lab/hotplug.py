@@ -18,7 +18,7 @@ PATIENCE_SECONDS: Final = 30.0
 class Operated(Protocol):
     """A VM whose host can be asked."""
 
-    async def operate(self, verb: str, **arguments: Any) -> Any:
+    async def operate(self, verb: str, /, **arguments: Any) -> Any:
         """Do what an operator of the host can do, see ``host.operator``. Raises OperatorError if it cannot be."""
 
     def now(self) -> float:

@@ -110,6 +110,6 @@ class SupervisedVm:
         self._connections.append(client)
         return client
 
-    async def host(self, verb: str, **arguments: Any) -> Any:
+    async def host(self, verb: str, /, **arguments: Any) -> Any:
         """Ask the host process."""
         return await self.guard(self._clients["host"].request(verb, **arguments))

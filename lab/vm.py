@@ -75,7 +75,7 @@ class VM(SupervisedVm):
         """Let the VM run."""
         await self.guard(asyncio.sleep(seconds))
 
-    async def operate(self, verb: str, **arguments: Any) -> Any:
+    async def operate(self, verb: str, /, **arguments: Any) -> Any:
         """Do what an operator of the host can do, see ``host.operator``."""
         return await self.host(verb, **arguments)
 

@@ -148,7 +148,7 @@ class HostProcess:
         self.machine.partition.when_delivered(self.machine.partition.vps, lambda: future.set_result(None))
         return future
 
-    def _operate(self, verb: str, **arguments: Any) -> asyncio.Future[Any]:
+    def _operate(self, verb: str, /, **arguments: Any) -> asyncio.Future[Any]:
         """What an operator asks for; the result."""
         future: asyncio.Future[Any] = self._child.loop.create_future()
         operate(self.machine, verb, future.set_result, **arguments)

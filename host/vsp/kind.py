@@ -47,7 +47,7 @@ Answered = Callable[[Any], None]
 """Receives the result of an action, as plain data, once."""
 
 
-def perform(act: Callable[..., Any], *given: Any, **arguments: Any) -> Any:
+def perform(act: Callable[..., Any], /, *given: Any, **arguments: Any) -> Any:
     """Call it with what the operator has given by name. Raises OperatorError if it takes something else."""
     try:
         signature(act).bind(*given, **arguments)
@@ -64,7 +64,7 @@ def perform(act: Callable[..., Any], *given: Any, **arguments: Any) -> Any:
 def at_once(act: Callable[..., Any]) -> Callable[..., None]:
     """An action that is over when it returns."""
 
-    def action(device: Any, answered: Answered, **arguments: Any) -> None:
+    def action(device: Any, answered: Answered, /, **arguments: Any) -> None:
         answered(perform(act, device, **arguments))
 
     return action

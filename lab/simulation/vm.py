@@ -227,7 +227,7 @@ class SimulatedVM:
     def now(self) -> float:
         return self.hub.time / 10_000_000
 
-    async def operate(self, verb: str, **arguments: Any) -> Any:
+    async def operate(self, verb: str, /, **arguments: Any) -> Any:
         results: list[Any] = []
         refused: list[OperatorError] = []
 

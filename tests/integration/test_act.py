@@ -44,6 +44,8 @@ def test_a_device_does_what_it_is_told_and_mistakes_are_one_line(lab: Lab, tmp_p
     assert mistake("keyboard", "fly") == "'keyboard' cannot fly: it can type_text, press"
     assert mistake("keyboard", "press") == "press: missing a required argument: 'code'"
     assert mistake("keyboard", "press", "key=1") == "press: missing a required argument: 'code'"
+    for word in ("machine", "verb", "process"):  # our own names for things
+        assert mistake("keyboard", "press", f"{word}=1") == "press: missing a required argument: 'code'"
     assert mistake("keyboard", "press", "code=escape") == (
         "press: code: input should be a valid integer, unable to parse string as an integer"
     )
