@@ -5,6 +5,9 @@ an offer of it, with a free relid and an instance GUID made of its name. ``self.
 (``Setting``), ``self.services`` gives it time, timers and a place to complain (``Services``). Byte layouts of the real
 devices are in ``protocol.wire``.
 
+To use guest memory, override ``open``, keep its ``VspChannel``, call ``super().open``: ``map_gpadl`` says which pages
+a driver has lent, and ``ram.views`` gives their bytes.
+
 The core of a device reads no clock and starts no thread: time comes from ``services.now()`` and ``call_later``, so that
 the same file runs in a real host process and under the virtual time of the simulation.
 
@@ -18,6 +21,7 @@ from host.vsp.kind import Setting
 from host.vsp.packet_device import PacketDevice
 from protocol.errors import PeerError
 from protocol.ids import PAGE_SIZE
+from protocol.ram import Ram
 from protocol.ring import Packet, PacketType
 from protocol.wire.gpadl import GpaRange
 from protocol.wire.offers import ChannelFlags
@@ -33,6 +37,7 @@ __all__ = [
     "PacketDevice",
     "PacketType",
     "PeerError",
+    "Ram",
     "Services",
     "Setting",
     "Timer",
