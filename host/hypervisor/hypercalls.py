@@ -26,6 +26,8 @@ from protocol.wire.synic import EVENT_FLAGS, FIRST_VALID_VECTOR
 _POST_MESSAGE = int(Code.POST_MESSAGE)
 _SUCCESS = Status.SUCCESS
 """Python 3.11 takes 0.1 us to find a member of an enumeration, which a doorbell would notice."""
+NOWHERE = 0
+"""No connection has this number."""
 _control_word = lru_cache(maxsize=32)(ControlWord.decode)
 _signal_event_input = lru_cache(maxsize=256)(SignalEventInput.decode)
 
@@ -55,8 +57,8 @@ class Hypercalls:
     ) -> None:
         self.messages: dict[int, Callable[[VpIndex, bytes], None]] = {}
         self.events: dict[int, Callable[[], None]] = {}
-        self.unheard: dict[int, int] = {}
-        """HvSignalEvent for connections that nobody listens at (any more), by connection."""
+        self.unheard: dict[int, int] = {NOWHERE: 0}
+        """HvSignalEvent by connections at which nobody listens any more; NOWHERE: at which nobody ever has."""
         self._vps = vps
         self._ram = ram
         self._interrupt = interrupt
@@ -123,7 +125,7 @@ class Hypercalls:
         if handler is None:
             known = request.connection_id in self.messages
             status = Status.INVALID_PORT_ID if known else Status.INVALID_CONNECTION_ID
-            self.unheard[request.connection_id] = self.unheard.get(request.connection_id, 0) + 1
+            self.unheard[request.connection_id if request.connection_id in self.unheard else NOWHERE] += 1
         elif request.flag:  # the VMBus's ports have one flag; KVM and QEMU do not tell the two refusals apart
             handler = None
             status = Status.INVALID_PARAMETER if request.flag >= EVENT_FLAGS else Status.INVALID_PORT_ID

@@ -87,7 +87,8 @@ class Partition:
         self._hypercalls.events[connection] = handler
 
     def close_events(self, connection: ConnectionId) -> None:
-        self._hypercalls.events.pop(connection, None)
+        if self._hypercalls.events.pop(connection, None) is not None:
+            self._hypercalls.unheard.setdefault(connection, 0)
 
     def post(self, vp: VpIndex, sint: Sint, payload: bytes, after: frozenset[VpIndex] = frozenset()) -> None:
         if sint >= SINT_COUNT:
@@ -132,7 +133,7 @@ class Partition:
 
     @property
     def unheard(self) -> dict[int, int]:
-        """Doorbells that nobody listens to (any more), by connection."""
+        """Doorbells that nobody listens to any more, by connection; under 0 those that nobody ever has."""
         return self._hypercalls.unheard
 
     def flush_queue(self, vp: VpIndex, sint: Sint) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from host.hypervisor.partition import HypervisorOptions
-from protocol.ids import PAGE_SIZE
+from protocol.ids import PAGE_SIZE, ConnectionId
 from protocol.port.envelope import IPI, read_to_port
 from protocol.wire.hypercall import Code, ControlWord, PostMessageInput, Status
 from tests.hypervisor.machine import EVENTS, MESSAGES, POST, SIGNAL, UNKNOWN, Machine, status
@@ -37,6 +37,15 @@ def test_the_caller_has_its_status_before_its_message_has_consequences(machine: 
 def test_a_signalled_event_rings_its_port_once(machine: Machine) -> None:
     assert status(machine.vps[0].doorbell()) is Status.SUCCESS
     assert machine.rung == 1
+
+
+def test_doorbells_that_nobody_hears_are_counted_and_cost_no_memory(machine: Machine) -> None:
+    machine.host.listen_events(ConnectionId(7), lambda: None)
+    machine.host.close_events(ConnectionId(7))
+    for connection in (7, 7, *range(1000, 2000)):
+        machine.vps[0].port.cast(SIGNAL, connection)
+    machine.settle()
+    assert machine.host.unheard == {7: 2, 0: 1000}
 
 
 def test_a_signal_that_waits_for_no_status_rings_too(machine: Machine) -> None:
