@@ -1,6 +1,7 @@
 """The GPADLs of one connection: which of them the guest knows, and which the host still needs."""
 
 from collections.abc import Callable
+from typing import Final
 
 from host.vmbus.link import Link
 from host.vmbus.machine import Machine
@@ -18,9 +19,12 @@ from protocol.wire.messages import (
     NtStatus,
 )
 
+MAX_PER_CHANNEL: Final = 64
+"""Each costs the host memory.  Linux has at most three; what Hyper-V takes is not known."""
+
 
 class BadGpadl(PeerError):
-    """The guest named a GPADL that it has not got, or has got already."""
+    """The guest named a GPADL that it has not got, or has got already, or it has too many."""
 
 
 class Gpadl:
@@ -102,6 +106,8 @@ class Gpadls:
                 raise BadGpadl(f"GPADL_HEADER: channel {message.relid} has a GPADL {message.gpadl:#x} already")
             if not assembler.complete and message.gpadl in self._growing:
                 raise BadGpadl(f"GPADL_HEADER: GPADL {message.gpadl:#x} is in progress on another channel")
+            if len(self._of(message.relid)) == MAX_PER_CHANNEL:
+                raise BadGpadl(f"GPADL_HEADER: channel {message.relid} has {MAX_PER_CHANNEL} GPADLs: tear one down")
         except PeerError:
             self.refuse(message)
             raise

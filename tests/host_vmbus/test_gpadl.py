@@ -2,6 +2,7 @@
 
 import pytest
 
+from host.vmbus.gpadls import MAX_PER_CHANNEL
 from host.vmbus.opened import OpenedChannel
 from host.vmbus.options import UNTIL_RELEASED, HostOptions, Step
 from host.vmbus.server import OfferHandle
@@ -59,6 +60,22 @@ def test_a_gpadl_is_created_after_its_last_piece(vm: Vm) -> None:
 def test_one_message_is_enough_for_26_pages(vm: Vm) -> None:
     vm.describe(1, *range(26), gpadl=ID)
     assert vm.heard() == [CREATED]
+
+
+def test_a_channel_has_so_many_gpadls_and_no_more_until_one_is_torn_down(vm: Vm) -> None:
+    ids = [GpadlId(ID + number) for number in range(MAX_PER_CHANNEL)]
+    for id in ids:
+        vm.describe(1, 0, gpadl=id)
+    one_more = GpadlId(ID + MAX_PER_CHANNEL)
+    vm.heard()
+    vm.describe(1, 0, gpadl=one_more)
+    assert vm.complained() == ["GPADL_HEADER: channel 1 has 64 GPADLs: tear one down"]
+    assert vm.heard() == [GpadlCreated(Relid(1), one_more, NtStatus.UNSUCCESSFUL)]
+    vm.describe(2, 0, gpadl=one_more)
+    vm.send(GpadlTeardown(Relid(1), ids[5]))
+    vm.heard()
+    vm.describe(1, 0, gpadl=ids[5])
+    assert vm.heard() == [GpadlCreated(Relid(1), ids[5], NtStatus.SUCCESS)]
 
 
 def test_a_guest_may_pad_its_messages_to_240_bytes(vm: Vm) -> None:
