@@ -78,7 +78,12 @@ class VmbusChannel:
 
     @irq_name.setter
     def irq_name(self, name: str) -> None:
-        """Up to 31 characters. After the open it changes /proc/interrupts, but not the directory in /proc/irq/N."""
+        """Up to 31 characters. After the open it changes /proc/interrupts, but not the directory in /proc/irq/N.
+
+        Raises EINVAL for a name that is no word of one line, which Linux would print as it is.
+        """
+        if not name.isprintable():
+            raise VmbusError(errno.EINVAL, f"{name!r} as the name of an IRQ: use characters that can be printed")
         self.words.irq_name = name
         self.bus.relids.rename(self)
 

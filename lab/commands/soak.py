@@ -36,7 +36,10 @@ class Duration(click.ParamType[float]):
         match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", str(value))
         if match is None:
             self.fail(f"'{value}' is no duration: write 90s, 10m or 1.5h", parameter, context)
-        return float(match[1]) * UNITS[match[2]]
+        seconds = float(match[1]) * UNITS[match[2]]
+        if seconds < 1:
+            self.fail(f"'{value}' is too short: say a second or more", parameter, context)
+        return seconds
 
 
 @click.command()

@@ -143,3 +143,13 @@ def test_a_sub_channel_that_outlives_its_primary_harms_no_cpu_that_never_looked(
     machine.host.rescind(SUB)
     machine.settle()
     assert not any(views(machine, cpu) for cpu in range(3))
+
+
+def test_an_irq_has_a_name_of_one_line(vm: MakeMachine) -> None:
+    machine = vm(1, Policy.RFC)
+    machine.host.offer(HEARTBEAT, HV_HEART_BEAT_GUID)
+    machine.boot()
+    channel = machine.channel(HEARTBEAT, 0)
+    with pytest.raises(VmbusError, match="use characters that can be printed"):
+        channel.irq_name = "two\nlines"
+    assert channel.irq_name == "heartbeat"

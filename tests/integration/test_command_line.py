@@ -60,6 +60,11 @@ def test_help_names_the_commands_and_the_exit_codes(lab: Lab) -> None:
             ("run", "--seed", "4294967296"),
             "Invalid value for '--seed': 4294967296 is not in the range 0<=x<=4294967295.",
         ),
+        (("soak", "--cut", "0s"), "Invalid value for '--cut': '0s' is too short: say a second or more"),
+        (
+            ("soak", "--duration", "soon"),
+            "Invalid value for '--duration': 'soon' is no duration: write 90s, 10m or 1.5h",
+        ),
         (("run", "--policy", "none"), "Invalid value for '--policy': 'none' is not one of 'legacy', 'rfc'."),
         (("run", "--name", "a/b"), "'a/b' is no name for a VM: use up to 32 letters, digits, '.', '_' and '-'"),
         (
