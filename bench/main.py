@@ -120,7 +120,8 @@ def bench(rounds: int, json_path: str | None, of_vms: OfVms) -> int:
     out = rich.console.Console(highlight=False)
     out.width = max(out.width, TABLE_WIDTH)
     out.print(table(figures))
-    out.print(f"{rounds} rounds in turns on {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
+    load, python = os.getloadavg()[0], platform.python_version()
+    out.print(f"{rounds} rounds in turns on {os.cpu_count()} processors, load {load:.1f}, Python {python}")
     if json_path is not None:
         Path(json_path).write_text(json.dumps(document(rounds, figures), indent=1) + "\n")
     failed = [figure.name for figure in figures if figure.verdict is Verdict.FAILED]

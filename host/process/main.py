@@ -108,8 +108,8 @@ class HostProcess:
             spec.machine, ram, self._bus.transmit, self._services, self._open_disk, full_fence, recorder
         )
         self.machine.partition.on_crash = self._crashed
-        self._bus.deliver = self.machine.receive
-        self._pump = Pump(child.loop, self._bus.socket, self._bus.receive, self._work)
+        self._bus.deliver = self.machine.partition.receive
+        self._pump = Pump(child.loop, self._bus.socket, self._bus.receive, self.machine.partition.flush)
         self._guard = Pump(child.loop, self._bus.monitor, self._bus.accepted, lambda: False)
         self._guard.kick()  # ZeroMQ wakes a socket of this kind only if it has been looked at once
         self._services.after = self._after
@@ -127,10 +127,6 @@ class HostProcess:
             },
             self._after,
         )
-
-    def _work(self) -> bool:
-        self.machine.flush()
-        return False
 
     def _after(self) -> None:
         self.machine.flush()

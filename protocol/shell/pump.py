@@ -44,7 +44,7 @@ class Pump:
         loop: asyncio.AbstractEventLoop,
         socket: zmq.Socket[bytes],
         receive: Callable[[], bool],
-        work: Callable[[], bool],
+        work: Callable[[], bool | None],
     ) -> None:
         self._loop = loop
         self._socket = socket
