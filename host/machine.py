@@ -61,7 +61,8 @@ class MachineSpec:
 
 
 class Machine:
-    """The host of one VM. The shell calls ``receive`` and ``flush``; ``transmit`` is its way to the VP ports.
+    """The host of one VM. The shell calls ``partition.receive`` for each envelope and ``partition.flush`` at the end of
+    its turn; ``transmit`` is its way to the VP ports.
 
     ``devices`` and ``offers`` go by the names of the operator; a sub-channel's is that of its primary, a dot, and its
     index. Raises OperatorError for a description that cannot be made.
@@ -198,14 +199,6 @@ class Machine:
         (self.failures if isinstance(error, DeviceFailed) else self.complaints).add(str(error))
         if self._journal:
             self._journal("complaint", str(error))
-
-    def receive(self, vp: VpIndex, data: bytes) -> None:
-        """An envelope from the port of ``vp``. Raises ``EnvelopeError``."""
-        self.partition.receive(vp, data)
-
-    def flush(self) -> None:
-        """The end of a turn: signals leave."""
-        self.partition.flush()
 
     def snapshot(self) -> dict[str, Any]:
         """Everything that the host has counted, as plain data."""

@@ -98,8 +98,7 @@ class Core:
             if self._dead is not None and not self._resurrect(self._dead):
                 return False
             assert not self._irqs_off, "interrupts are off outside of any work"
-            while self.port.pending:
-                self.interrupt()
+            self.poll()
             ran = self._run_softirqs() if self.softirqs else False
             if self.sched.ready:
                 self.sched.run_one()

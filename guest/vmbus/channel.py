@@ -129,7 +129,7 @@ class VmbusChannel:
 
         False: the ring is full (EAGAIN in Linux). Then the channel's callback will run when it is worth another try.
         """
-        writer, memory = self._writer or self._outbound_ring, self._memory
+        writer, memory = self._outbound_ring, self._memory
         with self.outbound:
             if not writer.put(type, payload, transaction_id, flags, header):
                 words = self.words
@@ -165,7 +165,7 @@ class VmbusChannel:
         Ends only after a look at the ring that came after the release of its room; without it the host could have
         written between the two and seen no need to signal.
         """
-        reader = self._reader or self.inbound
+        reader = self.inbound
         taken = 0
         while True:
             taken += reader.drain(callback, None if limit is None else limit - taken)

@@ -28,7 +28,6 @@ _SUCCESS = Status.SUCCESS
 """Python 3.11 takes 0.1 us to find a member of an enumeration, which a doorbell would notice."""
 NOWHERE = 0
 """No connection has this number."""
-_control_word = lru_cache(maxsize=32)(ControlWord.decode)
 _signal_event_input = lru_cache(maxsize=256)(SignalEventInput.decode)
 
 
@@ -70,7 +69,7 @@ class Hypercalls:
         }
         """Calls whose input fits two registers: its size in memory if the call is made slowly, and what it does."""
         self._fast = {ControlWord(Code(code), fast=True).encode(): act for code, (_, act) in self._short.items()}
-        """The same by the control word of the usual way to make them."""
+        """The same by the control word with which they are made fast: it has no other bits to set."""
 
     def call(self, vp: VpIndex, control: int, rdx: int, r8: int) -> tuple[Status, Callable[[], None]]:
         """Carry out a hypercall: its status, and what is to happen once the caller has it.
@@ -82,7 +81,7 @@ class Hypercalls:
             fast = self._fast.get(control)
             if fast is not None:
                 return fast(vp, rdx, r8), _nothing
-            word = _control_word(control)
+            word = ControlWord.decode(control)
             if word.rep_count or word.rep_start or word.variable_header or word.nested:
                 return Status.INVALID_HYPERCALL_INPUT, _nothing
             if word.code == _POST_MESSAGE and not word.fast:
@@ -91,10 +90,8 @@ class Hypercalls:
             if short is None:
                 return Status.INVALID_HYPERCALL_CODE, _nothing
             size, carry_out = short
-            if not word.fast:
-                words = memoryview(self._input(rdx, size)).cast("Q")
-                rdx, r8 = words[0], words[-1]
-            return carry_out(vp, rdx, r8), _nothing
+            words = memoryview(self._input(rdx, size)).cast("Q")
+            return carry_out(vp, words[0], words[-1]), _nothing
         except BadHypercall as refused:
             return refused.status, _nothing
 

@@ -168,12 +168,10 @@ class Partition:
 
     def flush(self) -> None:
         """The end of the host's turn: send what the windows allow; the rest goes when they open."""
-        dirty = self._dirty
-        if dirty:
-            for processor in dirty:
-                if processor.may_send_signals:
-                    processor.send(_SIGNALS)
-            dirty.clear()
+        for processor in self._dirty:
+            if processor.may_send_signals:
+                processor.send(_SIGNALS)
+        self._dirty.clear()
 
     def _pump(self, processor: VirtualProcessor, sint: int) -> None:
         """Send the head of a queue if the port can take it; a port holds one message that the slot has not taken."""

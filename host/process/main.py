@@ -129,7 +129,7 @@ class HostProcess:
         )
 
     def _after(self) -> None:
-        self.machine.flush()
+        self.machine.partition.flush()
         self._pump.kick()
 
     def _open_disk(self, disk: Disk) -> ImageFile:

@@ -149,9 +149,9 @@ class SimulatedVM:
             if not waiting:
                 break
             cpu = waiting[self.hub.choose(Kind.TAKE, [cpu.name for cpu in waiting])]
-            self.host.receive(cpu.port.vp, cpu.link.to_host.popleft())
+            self.host.partition.receive(cpu.port.vp, cpu.link.to_host.popleft())
             self.hub.point("host.turn")
-        self.host.flush()
+        self.host.partition.flush()
 
     def until(self, condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
         """Let the VM run until ``condition`` holds. Raises ``VmFailure``: a deadlock, or it takes too long."""

@@ -85,7 +85,6 @@ class Turmoil:
         self._seed = seed
         self._tally = tally
         self._locks = {name: asyncio.Lock() for name in kinds}
-        self._stranded: asyncio.Queue[Relid] = asyncio.Queue()
         self._given_up: set[Relid] = set()
         vm.watchdog.tolerate = self._take_up
 
@@ -209,14 +208,15 @@ class Turmoil:
         """What R8 strands stays so for ever, and is a defect of the design; anything else is a fault."""
         if stranded.dropped and stranded.relid not in self._given_up:
             self._given_up.add(stranded.relid)
-            self._stranded.put_nowait(stranded.relid)
             self._tally.defects["R8 stranded"] += 1
         return stranded.dropped
 
     async def _rescue(self) -> None:
         """For ever, and at cuts too, which wait for it."""
         while True:
-            await self.offer_anew(await self._stranded.get())
+            await self._vm.pass_time(LOOK_SECONDS)
+            for relid in list(self._given_up):
+                await self.offer_anew(relid)
 
     async def offer_anew(self, relid: Relid) -> None:
         """Take the device of a stranded channel away, which is as good as losing it, and offer it again."""

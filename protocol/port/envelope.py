@@ -142,8 +142,6 @@ def _check_fields(data: bytes, kind: Any, fields: list[Any], table: dict[int, tu
     types = table.get(kind) if type(kind) is int else None
     if types is None:
         raise _malformed(data, "unknown kind of envelope")
-    if not types and not fields:
-        return
     if tuple(map(type, fields)) != types:
         raise _malformed(data, f"envelope of kind {kind} with other fields")
     for value in fields:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import zmq
 
 from protocol.ids import VpIndex
+from protocol.shell.pump import take
 
 
 class PortSocket:
@@ -32,9 +33,8 @@ class PortSocket:
 
     def receive(self) -> bool:
         """Take one envelope; False if there is none."""
-        try:
-            data = self.socket.recv(zmq.NOBLOCK)
-        except zmq.Again:
+        data = take(self.socket)
+        if data is None:
             return False
         self.deliver(data)
         return True
