@@ -114,7 +114,7 @@ class Soak:
             if vm.now() >= next_cut:
                 await self._cut(turmoil)
                 next_cut = vm.now() + options.cut
-        return await self._cut(turmoil)
+        return await self._cut(turmoil, last=True)
 
     async def _watch(self) -> None:
         """For ever, at cuts too. Raises ``VmFailure`` for what is waited for and does not come."""
@@ -139,7 +139,7 @@ class Soak:
 
     # --- cuts -------------------------------------------------------------------------------------------------------
 
-    async def _cut(self, turmoil: Turmoil) -> Report:
+    async def _cut(self, turmoil: Turmoil, last: bool = False) -> Report:
         """Everybody stands still, and the equations are set up. Raises ``VmFailure`` for one that does not hold."""
         async with turmoil.gate.alone():
             await turmoil.calm()
@@ -153,7 +153,8 @@ class Soak:
             if report.failed:
                 raise VmFailure(ExitCode.CHECK_FAILED, "; ".join(map(str, report.failed[:3])))
             self._check_vitals()
-            await self._start_loads()
+            if not last:
+                await self._start_loads()
         return report
 
     def _check_vitals(self) -> None:
